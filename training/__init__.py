@@ -1,0 +1,1 @@
+"""Data, rendered faces, optimisation and evaluation that turn the networks of `model` into versioned checkpoints."""
