@@ -1,0 +1,143 @@
+"""The faces of a picture: detection, landmarks and the checks that decide whether a region holds a face."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from model.faces.assets import asset_paths
+from model.faces.detector import FaceDetector, box_iou
+from model.faces.landmarker import Landmarker, Regions, regions_of_detections, regions_of_landmarks
+from model.landmarks import convert
+from model.values import Face, Float32Array, Float64Array, UInt8Array
+
+MIN_SIZE = 40.0
+"""Side in pixels of the smallest face looked for: below it, the crop of a face holds too little to read AUs from."""
+MIN_SHARE = 1 / 40
+"""The same as a share of the picture's shorter side; bounds the number of tiles whatever the picture's size."""
+MIN_SCORE = 0.5
+MIN_PRESENCE = 0.5
+"""MediaPipe's own defaults. Measured presence: above 0.97 on frontal to half-turned faces, 0.001 on a full profile."""
+SAME_FACE_IOU = 0.5
+
+
+class FaceFinder:
+    """Finds faces with their 68 landmarks, largest first; runs on the processor through OpenVINO, never torch.
+
+    Boxes bound the face mesh, forehead to chin, clipped to the picture. Faces turned by more than about 60 degrees in
+    the picture plane, and full profiles, are not found.
+    """
+
+    def __init__(
+        self,
+        assets_dir: Path | str | None = None,
+        *,
+        min_size: float = MIN_SIZE,
+        min_score: float = MIN_SCORE,
+        min_presence: float = MIN_PRESENCE,
+        threads: int | None = None,
+        cache_dir: Path | str | None = None,
+    ) -> None:
+        """Open the nets.
+
+        Args:
+            assets_dir: folder of the face nets, see `model.faces.assets`.
+            min_size: side of the smallest face to look for, pixels.
+            min_score: least detector score.
+            min_presence: least presence that the landmark net must report for a face to count.
+            threads: processor threads, None for all.
+            cache_dir: where OpenVINO keeps compiled nets between starts, None for no such cache.
+
+        Raises:
+            AssetError: if the nets are missing or damaged.
+        """
+        paths = asset_paths(assets_dir)
+        cache = Path(cache_dir) if cache_dir is not None else None
+        self._detector = FaceDetector(paths.detector, threads=threads, cache_dir=cache)
+        self._landmarker = Landmarker(paths.landmarks, threads=threads, cache_dir=cache)
+        self.min_size, self.min_score, self.min_presence = min_size, min_score, min_presence
+
+    def find(self, rgb: UInt8Array, *, tiles: bool = True) -> list[Face]:
+        """All faces of a picture, largest first, numbered 0, 1, 2 ... in `track`.
+
+        Args:
+            rgb: (H, W, 3) uint8, upright.
+            tiles: also search enlarged tiles for small faces; without, faces below about 1/16 of the longer side
+                are missed.
+
+        Raises:
+            ValueError: if `rgb` is not such a picture.
+        """
+        _check(rgb)
+        found = self._detector.detect(rgb, min_size=self._smallest(rgb) if tiles else None, threshold=self.min_score)
+        faces = self._faces(rgb, regions_of_detections(found), found.scores)
+        return number_by_size(merge_same([face for face in faces if face is not None]))
+
+    def follow(self, rgb: UInt8Array, previous: Sequence[Face]) -> list[Face | None]:
+        """The same faces a frame later, looked for where they were, without detection.
+
+        Returns:
+            For each of `previous` the face with its new landmarks and the same `track` and detector score, or None
+            where no face is left.
+        """
+        _check(rgb)
+        regions = regions_of_landmarks(np.array([face.landmarks for face in previous]).reshape(-1, 68, 2))
+        faces = self._faces(rgb, regions, np.array([face.score for face in previous], np.float64))
+        return [face and replace(face, track=old.track) for face, old in zip(faces, previous, strict=True)]
+
+    def _smallest(self, rgb: UInt8Array) -> float:
+        return max(self.min_size, MIN_SHARE * min(rgb.shape[:2]))
+
+    def _faces(self, rgb: UInt8Array, regions: Regions, scores: Float64Array) -> list[Face | None]:
+        mesh, presence = self._landmarker.run(rgb, regions)
+        landmarks = convert(mesh, "mediapipe478").astype(np.float32)
+        boxes = clip_boxes(np.concatenate([mesh.min(axis=1), mesh.max(axis=1)], axis=1), rgb)
+        return [
+            Face(box, float(score), points, float(sure)) if sure >= self.min_presence and _has_area(box) else None
+            for box, score, points, sure in zip(boxes, scores, landmarks, presence, strict=True)
+        ]
+
+
+def clip_boxes(boxes: Float32Array, rgb: UInt8Array) -> Float32Array:
+    """(N, 4) boxes cut to the picture, whose edges lie half a pixel outside the outer pixel centres."""
+    height, width = rgb.shape[:2]
+    high = np.array([width - 0.5, height - 0.5, width - 0.5, height - 0.5], np.float32)
+    return np.clip(boxes, np.float32(-0.5), high)
+
+
+def merge_same(faces: Sequence[Face]) -> list[Face]:
+    """Leave one of several findings of the same face, the one with the highest score."""
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda face: -face.score):
+        if all(box_iou(_box(face), _box(other)) < SAME_FACE_IOU for other in kept):
+            kept.append(face)
+    return kept
+
+
+def number_by_size(faces: Sequence[Face]) -> list[Face]:
+    """Faces by falling box area, with `track` 0, 1, 2 ..."""
+    ordered = sorted(faces, key=lambda face: -box_area(face.box_xyxy))
+    return [replace(face, track=number) for number, face in enumerate(ordered)]
+
+
+def box_area(box_xyxy: npt.ArrayLike) -> float:
+    """Area of a box in square pixels."""
+    left, top, right, bottom = np.asarray(box_xyxy, np.float64)
+    return float((right - left) * (bottom - top))
+
+
+def _box(face: Face) -> Float64Array:
+    return face.box_xyxy.astype(np.float64)
+
+
+def _has_area(box: Float32Array) -> bool:
+    return bool(box[2] - box[0] >= 1 and box[3] - box[1] >= 1)
+
+
+def _check(rgb: UInt8Array) -> None:
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape or rgb.dtype != np.uint8:
+        raise ValueError(f"expected an (H, W, 3) uint8 picture with pixels, got {rgb.shape} {rgb.dtype}")
