@@ -51,7 +51,7 @@ CREATE TABLE checkpoints (
     au_codes text[] NOT NULL,
     manifest jsonb NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT uq_checkpoints_name UNIQUE (name, version)
+    CONSTRAINT uq_checkpoints_name_version UNIQUE (name, version)
 );
 
 CREATE TABLE jobs (
