@@ -1,0 +1,201 @@
+"""`roigcn detect`: Action Units of pictures, on this machine, without a server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+from rich.table import Table
+
+from model.action_units import CATALOGUE
+from model.values import AuPrediction, Face
+from service.cli.output import Exit, atomic_path, fail, is_terminal, out, progress_bar, warn
+
+if TYPE_CHECKING:
+    from model.analyzer import Analyzer
+
+EngineName = Annotated[
+    str, typer.Option("--engine", envvar="ROIGCN_ENGINE", help="auto, openvino (processors) or torch (GPUs).")
+]
+DeviceName = Annotated[str, typer.Option("--device", envvar="ROIGCN_DEVICE", help="auto, cpu, cuda, cuda:1 ...")]
+CheckpointName = Annotated[
+    str | None,
+    typer.Option("--checkpoint", envvar="ROIGCN_CHECKPOINT", help="NAME or NAME:VERSION; default the active one."),
+]
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", envvar="ROIGCN_DATA_DIR", help="Data folder.", file_okay=False)
+]
+
+
+def open_analyzer(checkpoint: str | None, engine: str, device: str, data_dir: Path | None) -> Analyzer:
+    """The analyzer for a command, or the end of the command with what to do."""
+    from model.analyzer import Analyzer  # loads the engine's library, which --help need not wait for
+    from model.checkpoint import CheckpointError
+    from model.engines.base import EngineError
+    from model.faces.assets import AssetError
+    from worker.settings import WorkerSettings
+
+    settings = WorkerSettings() if data_dir is None else WorkerSettings(data_dir=data_dir)
+    try:
+        analyzer = Analyzer.open(checkpoint, engine=engine, device=device, data_dir=settings.data_dir)
+    except (CheckpointError, EngineError, AssetError) as error:
+        fail(str(error), Exit.UNAVAILABLE)
+    manifest = analyzer.checkpoint.manifest
+    if manifest.training.synthetic_only:
+        warn(f"{analyzer.checkpoint.ref} was trained on rendered faces only: read its numbers with care.")
+    return analyzer
+
+
+def detect(
+    images: Annotated[list[Path], typer.Argument(help="Pictures: JPEG, PNG, WebP, BMP, TIFF, GIF.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document per picture and line.")] = False,
+    overlay: Annotated[
+        Path | None,
+        typer.Option("--overlay", help="Write a picture with boxes, AU bars and ROI maps: a file, or a folder."),
+    ] = None,
+    largest: Annotated[bool, typer.Option("--largest", help="Only the largest face.")] = False,
+    checkpoint: CheckpointName = None,
+    engine: EngineName = "auto",
+    device: DeviceName = "auto",
+    data_dir: DataDir = None,
+) -> None:
+    """Detect Action Units in pictures.
+
+    In a terminal the answer is a table per picture; in a pipe it is one tab-separated line per face and AU:
+    file, face, AU, score, probability, 1 or 0. --json has everything: boxes, landmarks, both sides, ROI positions.
+
+    Exit code: 0 all pictures read, 1 some could not be, 3 face nets or checkpoint missing.
+
+        roigcn detect portrait.jpg --overlay portrait_aus.png
+
+        roigcn detect *.jpg --json > aus.ndjson
+    """
+    _check_overlay(overlay, images)
+    from model.image import ImageError, read_image  # after the usage errors, which need no library
+
+    analyzer = open_analyzer(checkpoint, engine, device, data_dir)
+    failed = 0
+    with progress_bar("pictures", len(images), "pictures") as bar:
+        for path in images:
+            try:
+                rgb = read_image(path)
+            except (ImageError, OSError) as error:
+                warn(f"{path}: {error}")
+                failed += 1
+                bar.advance(bar.task_ids[0])
+                continue
+            found = analyzer.analyze(rgb)
+            if largest:
+                found = found[:1]
+            if overlay is not None:
+                _write_overlay(_overlay_path(overlay, path, len(images)), rgb, found, analyzer.au_codes)
+            _print(path, rgb.shape, found, analyzer, as_json)
+            bar.advance(bar.task_ids[0])
+    if failed:
+        raise typer.Exit(Exit.FAILED)
+
+
+def _check_overlay(overlay: Path | None, images: Sequence[Path]) -> None:
+    """Find out before the work, not after it, that its pictures cannot be written."""
+    if overlay is None:
+        return
+    if len(images) > 1 and not overlay.is_dir():
+        fail(f"--overlay must be an existing folder when there are several pictures; make {overlay}", Exit.USAGE)
+    if not overlay.is_dir() and overlay.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        fail(f"--overlay must be a folder or end in .png or .jpg, not {overlay.name!r}", Exit.USAGE)
+
+
+def _overlay_path(overlay: Path, image: Path, count: int) -> Path:
+    return overlay / f"{image.stem}_aus.png" if overlay.is_dir() or count > 1 else overlay
+
+
+def _write_overlay(
+    path: Path, rgb: np.ndarray[Any, Any], found: Sequence[tuple[Face, AuPrediction]], au_codes: Sequence[str]
+) -> None:
+    from PIL import Image
+
+    from model.draw import overlay
+
+    picture = overlay(rgb, [face for face, _ in found], [prediction for _, prediction in found], au_codes)
+    with atomic_path(path) as partial:
+        Image.fromarray(picture).save(partial)
+
+
+def _print(
+    path: Path,
+    shape: tuple[int, ...],
+    found: Sequence[tuple[Face, AuPrediction]],
+    analyzer: Analyzer,
+    as_json: bool,
+) -> None:
+    if as_json:
+        document = {
+            "file": str(path),
+            "width": shape[1],
+            "height": shape[0],
+            "checkpoint": analyzer.checkpoint.ref,
+            "synthetic_only": analyzer.checkpoint.manifest.training.synthetic_only,
+            "faces": [face_document(face, prediction, analyzer.au_codes) for face, prediction in found],
+        }
+        typer.echo(json.dumps(document))
+    elif is_terminal():
+        _table(path, found, analyzer.au_codes)
+    else:
+        for face, prediction in found:
+            for index, code in enumerate(analyzer.au_codes):
+                numbers = f"{prediction.score[index]:.4f}\t{prediction.probability[index]:.4f}"
+                typer.echo(f"{path}\t{face.track}\t{code}\t{numbers}\t{int(prediction.active[index])}")
+
+
+def face_document(face: Face, prediction: AuPrediction, au_codes: Sequence[str]) -> dict[str, Any]:
+    """A face as the service's answers have it."""
+    left, top, right, bottom = (round(float(edge), 2) for edge in face.box_xyxy)
+    aus = [
+        {
+            "au": code,
+            "name": CATALOGUE[code].name,
+            "score": _finite(prediction.score[index]),
+            "probability": _finite(prediction.probability[index]),
+            "active": bool(prediction.active[index]),
+            "left": _finite(prediction.roi_amplitude[index, 0]),
+            "right": _finite(prediction.roi_amplitude[index, 1]),
+            "roi": np.round(prediction.roi_centres[index].astype(float), 2).tolist(),
+        }
+        for index, code in enumerate(au_codes)
+    ]
+    return {
+        "box": {"x": left, "y": top, "width": round(right - left, 2), "height": round(bottom - top, 2)},
+        "score": round(float(face.score), 4),
+        "presence": round(float(face.presence), 4),
+        "track": face.track,
+        "landmarks": np.round(face.landmarks.astype(float), 2).tolist(),
+        "aus": aus,
+    }
+
+
+def _finite(value: np.floating[Any]) -> float | None:
+    return round(float(value), 4) if np.isfinite(value) else None
+
+
+def _table(path: Path, found: Sequence[tuple[Face, AuPrediction]], au_codes: Sequence[str]) -> None:
+    out.print(f"\n[bold]{path}[/]: {len(found)} face{'s' if len(found) != 1 else ''}", highlight=False)
+    if not found:
+        return
+    table = Table("AU", "name", *(f"face {face.track}" for face, _ in found))
+    for index, code in enumerate(au_codes):
+        cells = [_cell(prediction, index) for _, prediction in found]
+        table.add_row(code, CATALOGUE[code].name, *cells)
+    out.print(table)
+
+
+def _cell(prediction: AuPrediction, index: int) -> str:
+    """Probability as a bar and in percent; bold where the AU is present."""
+    probability = float(prediction.probability[index])
+    if not np.isfinite(probability):
+        return "[dim]not visible[/]"
+    text = f"{'█' * round(probability * 10):<10} {probability:4.0%}"
+    return f"[bold green]{text}[/]" if prediction.active[index] else f"[dim]{text}[/]"
