@@ -172,7 +172,7 @@ def ensure_assets(
     """
     folder = _folder(directory)
     pinned = assets if assets is not None else pinned_assets()
-    report = progress or (lambda event: None)
+    report = progress or (lambda _event: None)
     wanted = [asset for asset in pinned if asset.required or optional]
     if not all(asset.is_intact(folder / asset.file) for asset in wanted):
         try:

@@ -1,7 +1,8 @@
 """Where the faces are: MediaPipe's full-range detector on a pyramid of tiles, with weighted suppression.
 
-The net sees 192 x 192 pixels and finds faces of about 12 of them or more. The whole picture is its first tile; smaller
-faces are found in tiles of enlarged levels, as many as the smallest wanted face asks for.
+The net sees 192 x 192 pixels and finds faces of about 12 of them or more. The whole picture is shown to it twice:
+filling the tile, and at half that size, since a face that fills the picture or is cut by its edge is often found only
+with room around it. Smaller faces are found in tiles of enlarged levels, as many as the smallest wanted face asks for.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ OVERLAP = 48
 """Tile pixels shared by neighbours: the largest face that the level below may have missed, 3 x 12, and a margin."""
 MERGE_IOU = 0.3
 FLAT = 6
-"""A tile whose colours differ by no more than this holds no face."""
+"""A part of a picture whose colours differ by no more than this holds no face."""
+UNDERSIZE = 0.75
+"""Boxes below this share of the smallest wanted size are dropped; the detector's boxes are not exact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,8 @@ class FaceDetector:
 
         Args:
             rgb: (H, W, 3) uint8.
-            min_size: side of the smallest box to look for, in pixels; None looks at the whole picture only.
+            min_size: side of the smallest box to look for, in pixels; None looks at the whole picture only, without
+                tiles.
             threshold: least score.
         """
         height, width = rgb.shape[:2]
@@ -96,9 +100,9 @@ class FaceDetector:
         for level in reversed(plan_levels(width, height, min_size)):  # finest first: each is made from the one before
             copy = _resize(copy, level.width, level.height)
             for origin in level.origins:
-                tile = _cut(copy, origin)
-                if int(tile.max()) - int(tile.min()) > FLAT:
-                    pixels.append(tile)
+                part = _inside(copy, origin)
+                if int(part.max()) - int(part.min()) > FLAT:
+                    pixels.append(_padded(part, origin))
                     levels.append(level)
                     origins.append(origin)
         if not pixels:
@@ -108,32 +112,32 @@ class FaceDetector:
             _to_picture(decode(offset, logit, threshold), level, origin, width, height)
             for offset, logit, level, origin in zip(offsets, logits, levels, origins, strict=True)
         ]
-        return suppress(
-            Detections(
-                np.concatenate([one.boxes for one in found]),
-                np.concatenate([one.keypoints for one in found]),
-                np.concatenate([one.scores for one in found]),
-            )
+        every = Detections(
+            np.concatenate([one.boxes for one in found]),
+            np.concatenate([one.keypoints for one in found]),
+            np.concatenate([one.scores for one in found]),
         )
+        wide = every.boxes[:, 2] - every.boxes[:, 0] >= UNDERSIZE * (min_size or 0.0)
+        return suppress(every.take(np.flatnonzero(wide)))
 
 
 _NOTHING = Detections(np.empty((0, 4)), np.empty((0, 6, 2)), np.empty(0))
 
 
 def plan_levels(width: int, height: int, min_size: float | None) -> tuple[Level, ...]:
-    """The levels to search, coarsest (one tile) first.
+    """The levels to search, coarsest first: the picture in half a tile, in a whole tile, then in several.
 
     Args:
         width: of the picture, pixels.
         height: of the picture, pixels.
-        min_size: side of the smallest box to find, in pixels of the picture; None for the one-tile level only.
+        min_size: side of the smallest box to find, in pixels of the picture; None for the two one-tile levels only.
     """
     coarsest = TILE / max(width, height)
     finest = min(1.0, SMALLEST_IN_TILE / min_size) if min_size else coarsest
     steps = max(0, math.ceil(math.log(finest / coarsest) / math.log(LEVEL_RATIO) - 1e-9))
+    scales = [coarsest / 2, *(coarsest * (finest / coarsest) ** (step / max(steps, 1)) for step in range(steps + 1))]
     levels = []
-    for step in range(steps + 1):
-        scale = coarsest * (finest / coarsest) ** (step / steps if steps else 0.0)
+    for scale in scales:
         size = max(1, round(width * scale)), max(1, round(height * scale))
         levels.append(Level(*size, tuple((x, y) for y in _starts(size[1]) for x in _starts(size[0]))))
     return tuple(levels)
@@ -157,14 +161,18 @@ def _resize(rgb: UInt8Array, width: int, height: int) -> UInt8Array:
     return np.asarray(cv2.resize(rgb, (width, height), interpolation=way), np.uint8)
 
 
-def _cut(copy: UInt8Array, origin: tuple[int, int]) -> UInt8Array:
-    """The (192, 192, 3) tile at `origin`, black outside the picture."""
+def _inside(copy: UInt8Array, origin: tuple[int, int]) -> UInt8Array:
     left, top = origin
-    part = copy[max(top, 0) : top + TILE, max(left, 0) : left + TILE]
+    return copy[max(top, 0) : top + TILE, max(left, 0) : left + TILE]
+
+
+def _padded(part: UInt8Array, origin: tuple[int, int]) -> UInt8Array:
+    """The (192, 192, 3) tile at `origin`, black outside the picture."""
     if part.shape[:2] == (TILE, TILE):
         return part
+    left, top = max(-origin[0], 0), max(-origin[1], 0)
     tile = np.zeros((TILE, TILE, 3), np.uint8)
-    tile[max(-top, 0) : max(-top, 0) + part.shape[0], max(-left, 0) : max(-left, 0) + part.shape[1]] = part
+    tile[top : top + part.shape[0], left : left + part.shape[1]] = part
     return tile
 
 
@@ -187,7 +195,7 @@ def decode(offsets: Float32Array, logits: Float32Array, threshold: float) -> Det
 
 
 def _to_picture(found: Detections, level: Level, origin: tuple[int, int], width: int, height: int) -> Detections:
-    """From tile to picture pixels, without the boxes that an inner edge of the tile cuts: a neighbour has them whole."""
+    """From tile to picture pixels, without boxes that an inner edge of the tile cuts: a neighbour has them whole."""
     size = np.array([level.width, level.height], dtype=np.float64)
     low = np.array(origin, dtype=np.float64)
     boxes = found.boxes.reshape(-1, 2, 2) + low
@@ -195,7 +203,7 @@ def _to_picture(found: Detections, level: Level, origin: tuple[int, int], width:
     cut_high = (boxes[:, 1] > low + TILE) & (low + TILE < size)
     whole = ~(cut_low | cut_high).any(axis=1)
     scale = np.array([width, height]) / size
-    # Edges are whole numbers in the net's pixels and halves in ours (METHOD: centres are whole).
+    # Edges are whole numbers in the net's pixels and halves in ours (the first pixel's centre is at 0).
     boxes = boxes[whole] * scale - 0.5
     keypoints = (found.keypoints[whole] + low) * scale - 0.5
     return Detections(boxes.reshape(-1, 4), keypoints, found.scores[whole])

@@ -23,6 +23,7 @@ MIN_SCORE = 0.5
 MIN_PRESENCE = 0.5
 """MediaPipe's own defaults. Measured presence: above 0.97 on frontal to half-turned faces, 0.001 on a full profile."""
 SAME_FACE_IOU = 0.5
+AGREEMENT_IOU = 0.25
 
 
 class FaceFinder:
@@ -75,7 +76,13 @@ class FaceFinder:
         _check(rgb)
         found = self._detector.detect(rgb, min_size=self._smallest(rgb) if tiles else None, threshold=self.min_score)
         faces = self._faces(rgb, regions_of_detections(found), found.scores)
-        return number_by_size(merge_same([face for face in faces if face is not None]))
+        # A mesh that lies elsewhere than the box it was looked for in is no finding of its own.
+        agreeing = [
+            face
+            for face, box in zip(faces, found.boxes, strict=True)
+            if face is not None and box_iou(_box(face), clip_boxes(box, rgb)) >= AGREEMENT_IOU
+        ]
+        return number_by_size(merge_same(agreeing))
 
     def follow(self, rgb: UInt8Array, previous: Sequence[Face]) -> list[Face | None]:
         """The same faces a frame later, looked for where they were, without detection.
@@ -95,18 +102,17 @@ class FaceFinder:
     def _faces(self, rgb: UInt8Array, regions: Regions, scores: Float64Array) -> list[Face | None]:
         mesh, presence = self._landmarker.run(rgb, regions)
         landmarks = convert(mesh, "mediapipe478").astype(np.float32)
-        boxes = clip_boxes(np.concatenate([mesh.min(axis=1), mesh.max(axis=1)], axis=1), rgb)
+        boxes = clip_boxes(np.concatenate([mesh.min(axis=1), mesh.max(axis=1)], axis=1), rgb).astype(np.float32)
         return [
             Face(box, float(score), points, float(sure)) if sure >= self.min_presence and _has_area(box) else None
             for box, score, points, sure in zip(boxes, scores, landmarks, presence, strict=True)
         ]
 
 
-def clip_boxes(boxes: Float32Array, rgb: UInt8Array) -> Float32Array:
-    """(N, 4) boxes cut to the picture, whose edges lie half a pixel outside the outer pixel centres."""
+def clip_boxes(boxes: npt.ArrayLike, rgb: UInt8Array) -> Float64Array:
+    """(..., 4) boxes cut to the picture, whose edges lie half a pixel outside the outer pixel centres."""
     height, width = rgb.shape[:2]
-    high = np.array([width - 0.5, height - 0.5, width - 0.5, height - 0.5], np.float32)
-    return np.clip(boxes, np.float32(-0.5), high)
+    return np.clip(np.asarray(boxes, np.float64), -0.5, np.array([width, height, width, height]) - 0.5)
 
 
 def merge_same(faces: Sequence[Face]) -> list[Face]:
@@ -126,8 +132,8 @@ def number_by_size(faces: Sequence[Face]) -> list[Face]:
 
 def box_area(box_xyxy: npt.ArrayLike) -> float:
     """Area of a box in square pixels."""
-    left, top, right, bottom = np.asarray(box_xyxy, np.float64)
-    return float((right - left) * (bottom - top))
+    box = np.asarray(box_xyxy, np.float64)
+    return float((box[2] - box[0]) * (box[3] - box[1]))
 
 
 def _box(face: Face) -> Float64Array:

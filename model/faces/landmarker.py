@@ -62,7 +62,9 @@ def regions_of_landmarks(landmarks: npt.ArrayLike) -> Regions:
     points = np.asarray(landmarks, np.float64).reshape(-1, 68, 2)
     eyes = points[:, 42:48].mean(axis=1) - points[:, 36:42].mean(axis=1)
     angles = np.arctan2(eyes[:, 1], eyes[:, 0])
-    axes = np.stack([np.stack([np.cos(angles), np.sin(angles)], -1), np.stack([-np.sin(angles), np.cos(angles)], -1)], -2)
+    axes = np.stack(
+        [np.stack([np.cos(angles), np.sin(angles)], -1), np.stack([-np.sin(angles), np.cos(angles)], -1)], -2
+    )
     turned = np.einsum("nij,npj->npi", axes, points)
     low, high = turned.min(axis=1), turned.max(axis=1)
     # The mesh reaches up to the forehead's top, which the 68 points lack.
@@ -71,7 +73,7 @@ def regions_of_landmarks(landmarks: npt.ArrayLike) -> Regions:
     return Regions(centres, MARGIN * np.maximum((high - low).max(axis=1), 1.0), angles)
 
 
-FOREHEAD = 0.25
+FOREHEAD = 0.2
 """Height of the forehead above the brows over the height from brows to chin."""
 
 

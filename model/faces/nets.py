@@ -74,14 +74,11 @@ class PictureNet:
         with self._lock:
             start = 0
             for size in split_batch(len(pictures)):
-                part = pictures[start : start + size]
-                if len(part) < size:
-                    part = np.concatenate([part, np.zeros((size - len(part), *part.shape[1:]), np.uint8)])
                 request = self._request(size)
-                request.infer([np.ascontiguousarray(part)])
+                request.infer([np.ascontiguousarray(pictures[start : start + size])])
                 for index, width in enumerate(self._outputs):
-                    values = request.get_output_tensor(index).data.reshape(size, width)
-                    results[index][start : start + size] = values[: len(pictures) - start]
+                    values = request.get_output_tensor(index).data
+                    results[index][start : start + size] = values.reshape(size, width)
                 start += size
         return results
 
@@ -101,14 +98,14 @@ class PictureNet:
 
 
 def split_batch(count: int) -> list[int]:
-    """Batch sizes out of `BATCH_SIZES` that hold `count` pictures; only the last one may have an empty place.
+    """The largest batch sizes out of `BATCH_SIZES` that add up to `count`.
 
     Example:
         >>> split_batch(11)
-        [8, 4]
+        [8, 2, 1]
     """
     sizes = []
     while count > 0:
-        sizes.append(next((size for size in BATCH_SIZES if size >= count), BATCH_SIZES[-1]))
+        sizes.append(max(size for size in BATCH_SIZES if size <= count))
         count -= sizes[-1]
     return sizes

@@ -30,7 +30,7 @@ class SourceError(Exception):
 class Source(Protocol):
     """Something that can read a member of a wheel."""
 
-    def has(self, requirement: str) -> bool:
+    def has(self, requirement: str, /) -> bool:
         """Whether the wheel of `requirement` ("name==version") can be read without a download."""
 
     def read(self, requirement: str, members: Sequence[str]) -> bytes:
@@ -42,7 +42,7 @@ class PipSource:
 
     def __init__(self, announce: Callable[[str], None] | None = None) -> None:
         """`announce` is called with the requirement before each download."""
-        self._announce = announce or (lambda requirement: None)
+        self._announce = announce or (lambda _requirement: None)
         self._folder = tempfile.TemporaryDirectory(prefix="roigcn-assets-")
         self._outcome: dict[str, Path | SourceError] = {}
 
@@ -54,7 +54,7 @@ class PipSource:
     ) -> None:
         self._folder.cleanup()
 
-    def has(self, requirement: str) -> bool:
+    def has(self, requirement: str, /) -> bool:
         """Whether the wheel of `requirement` was fetched already."""
         return isinstance(self._outcome.get(requirement), Path)
 
@@ -97,7 +97,7 @@ class LocalSource:
             raise SourceError(f"{path} does not exist")
         self._path = path
 
-    def has(self, requirement: str) -> bool:
+    def has(self, _requirement: str, /) -> bool:
         """Always true: asking costs no download."""
         return True
 
