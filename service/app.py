@@ -1,0 +1,128 @@
+"""The HTTP service: `uvicorn --factory service.app:create_app` with settings from the environment.
+
+Building an app touches nothing outside the process; its lifespan migrates the database, refuses an address that is
+open to others while there are no keys, and holds the connections. The process imports neither torch nor OpenVINO.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+import sqlalchemy as sa
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+
+from model.registry import Registry
+from service import errors, openapi
+from service.auth import Gate, check_exposure
+from service.checkpoints.endpoints import router as checkpoints_router
+from service.context import Context
+from service.database import Database
+from service.detect.endpoints import router as detect_router
+from service.health.endpoints import router as health_router
+from service.jobs.endpoints import router as jobs_router
+from service.listen import Listener
+from service.metrics import Metrics, MetricsMiddleware
+from service.results.endpoints import router as results_router
+from service.settings import ServiceSettings
+from worker.store.catalogue import ApiKeyRepository
+from worker.store.database import psycopg_url
+from worker.store.media import MediaStore
+from worker.store.migrate import upgrade
+from worker.store.notify import JOB_CHANNEL
+from worker.store.records import ApiKeyRecord
+
+_TAGS = [
+    {"name": "detect", "description": "One picture, answered within the request."},
+    {"name": "jobs", "description": "Clips, analysed in the background."},
+    {"name": "results", "description": "What was stored: frames, faces, ROI maps."},
+    {"name": "checkpoints", "description": "The networks that are installed."},
+    {"name": "health", "description": "Whether the service lives, can work, and how much it did."},
+]
+
+
+def create_app(settings: ServiceSettings | None = None) -> FastAPI:
+    """Build the service.
+
+    Args:
+        settings: taken from the environment when not given. `database_url` must be set: who runs without an own
+            Postgres starts the embedded one first (`worker.store.embedded.start_postgres`), as `roigcn serve` does.
+
+    Returns:
+        The app. On startup it raises `service.auth.ExposedWithoutKeysError` when `settings.host` is not a loopback
+        address and there are no API keys.
+    """
+    settings = settings or ServiceSettings()
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with _running(settings, metrics) as context:
+            app.state.context = context
+            app.state.gate = _gate(context.database)
+            await _check_exposure(settings, context.database)
+            yield
+
+    app = FastAPI(
+        title="roigcn",
+        version=version("roigcn"),
+        summary="Facial Action Units with the ROI-GCN network",
+        description=openapi.DESCRIPTION,
+        openapi_tags=_TAGS,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    app.add_middleware(MetricsMiddleware, metrics=metrics)
+    errors.install(app)
+    openapi.install(app)
+    for router in (detect_router, jobs_router, results_router, checkpoints_router, health_router):
+        app.include_router(router)
+    return app
+
+
+@asynccontextmanager
+async def _running(settings: ServiceSettings, metrics: Metrics) -> AsyncIterator[Context]:
+    url = settings.database_url
+    if url is None:
+        raise RuntimeError(
+            "No database: set ROIGCN_DATABASE_URL to a Postgres, or use `roigcn serve`, which starts one of its own."
+        )
+    if settings.migrate:
+        await run_in_threadpool(upgrade, url)
+    database = Database(url, settings.database_pool)
+    try:
+        async with Listener(psycopg_url(url), JOB_CHANNEL).running() as listener:
+            yield Context(
+                settings=settings,
+                database=database,
+                listener=listener,
+                media=await run_in_threadpool(MediaStore, settings.media_dir),
+                registry=Registry.open(settings.data_dir),
+                metrics=metrics,
+            )
+    finally:
+        await run_in_threadpool(database.close)
+
+
+def _gate(database: Database) -> Gate:
+    def find(connection: sa.Connection, digest: bytes) -> ApiKeyRecord | None:
+        return ApiKeyRepository(connection).find(digest)
+
+    async def find_key(digest: bytes) -> ApiKeyRecord | None:
+        return await database.run(find, digest)
+
+    async def has_keys() -> bool:
+        return await database.run(_any_key)
+
+    return Gate(find_key, has_keys)
+
+
+async def _check_exposure(settings: ServiceSettings, database: Database) -> None:
+    check_exposure(settings.host, await database.run(_any_key))
+
+
+def _any_key(connection: sa.Connection) -> bool:
+    return ApiKeyRepository(connection).any()

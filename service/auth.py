@@ -1,0 +1,221 @@
+"""Who gets in: API keys with scopes and a tenant, or nobody but this machine.
+
+A key is `roigcn_<secret>`; only its SHA-256 is stored, and it is compared in constant time. While there is no key at
+all the service answers loopback requests alone: it refuses to start on another address, and refuses what reaches it
+through a proxy, a rebound name or another web page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import ipaddress
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from hmac import compare_digest
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi.security.http import HTTPAuthorizationCredentials
+
+from service.errors import Forbidden, Unauthorized
+from worker.store.records import ApiKeyRecord
+
+DEFAULT_TENANT = "default"
+# How long a revoked key may still be let in, and a first key may still be missed.
+_CACHE_SECONDS = 2.0
+_CACHE_KEYS = 1024
+_KEY = re.compile(r"roigcn_[A-Za-z0-9_-]{43}")
+
+
+class Scope(StrEnum):
+    """What a key allows; each scope includes the ones before it."""
+
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+
+    def includes(self, other: Scope) -> bool:
+        """Whether this scope allows what `other` allows."""
+        order = list(Scope)
+        return order.index(self) >= order.index(other)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who makes a request."""
+
+    tenant: str
+    scopes: frozenset[Scope]
+    key_id: str | None = None
+
+    def may(self, needed: Scope) -> bool:
+        """Whether any of the scopes includes the needed one."""
+        return any(scope.includes(needed) for scope in self.scopes)
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key as it is shown once: `text` is the secret, `sha256` is what is kept."""
+
+    text: str
+    sha256: bytes
+
+
+def new_key() -> NewKey:
+    """Make a random key of 256 bits."""
+    text = f"roigcn_{secrets.token_urlsafe(32)}"
+    return NewKey(text, hash_key(text))
+
+
+def hash_key(text: str) -> bytes:
+    """SHA-256 of a key, the only form in which it is stored. Keys are random, so a slow hash would add nothing."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address or name, without port, can only be reached from this machine."""
+    name = host.strip("[]").lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+class ExposedWithoutKeysError(RuntimeError):
+    """The service would be open to the network."""
+
+
+def check_exposure(host: str, has_keys: bool) -> None:
+    """Refuse to serve an address that others can reach while there is no key.
+
+    Raises:
+        ExposedWithoutKeysError: saying how to go on.
+    """
+    if has_keys or is_loopback(host):
+        return
+    raise ExposedWithoutKeysError(
+        f"roigcn will not listen on {host} without API keys: anyone who reaches the address could use it and read "
+        "every result. Create a key with `roigcn keys create --scope admin`, or listen on 127.0.0.1."
+    )
+
+
+FindKey = Callable[[bytes], Awaitable[ApiKeyRecord | None]]
+HasKeys = Callable[[], Awaitable[bool]]
+
+
+class Gate:
+    """Turns the headers of a request into a `Principal`; answers of the database are kept for two seconds.
+
+    Args:
+        find_key: looks up a valid key (not revoked, not expired) by its SHA-256.
+        has_keys: whether there is any such key.
+    """
+
+    def __init__(self, find_key: FindKey, has_keys: HasKeys) -> None:
+        self._find_key = find_key
+        self._has_keys = has_keys
+        self._keys: dict[bytes, tuple[float, ApiKeyRecord | None]] = {}
+        self._any: tuple[float, bool] | None = None
+        self._lock = asyncio.Lock()
+
+    async def principal(self, request: Request, presented: str | None) -> Principal:
+        """Who makes this request.
+
+        Raises:
+            Unauthorized: a key is needed and none, or none that is known, was presented.
+            Forbidden: without keys, a request that is not from this machine's own user.
+        """
+        if presented is None and not await self._keys_exist():
+            check_local(request)
+            return Principal(DEFAULT_TENANT, frozenset({Scope.ADMIN}))
+        if presented is None:
+            raise Unauthorized("Send an API key as `Authorization: Bearer roigcn_…` or `X-API-Key: roigcn_…`.")
+        digest = hash_key(presented)
+        stored = await self._lookup(digest) if _KEY.fullmatch(presented) else None
+        if stored is None or not compare_digest(digest, stored.key_sha256):
+            raise Unauthorized("This API key is not known or was revoked. Ask for a new one, or check what is sent.")
+        return Principal(stored.tenant, frozenset(Scope(scope) for scope in stored.scopes), str(stored.id))
+
+    async def _keys_exist(self) -> bool:
+        now = time.monotonic()
+        async with self._lock:
+            if self._any is None or now - self._any[0] > _CACHE_SECONDS:
+                self._any = (now, await self._has_keys())
+            return self._any[1]
+
+    async def _lookup(self, digest: bytes) -> ApiKeyRecord | None:
+        now = time.monotonic()
+        cached = self._keys.get(digest)
+        if cached is None or now - cached[0] > _CACHE_SECONDS:
+            if len(self._keys) >= _CACHE_KEYS:
+                self._keys.clear()
+            cached = self._keys[digest] = (now, await self._find_key(digest))
+        return cached[1]
+
+
+def check_local(request: Request) -> None:
+    """Without keys: let nothing in but what this machine's user sent to this machine.
+
+    A page of another site that the user has open could post to a loopback address, and a name that was rebound to
+    127.0.0.1 could read the answers: the `Host` and `Origin` headers tell.
+
+    Raises:
+        Forbidden: saying that a key is needed.
+    """
+    advice = "Create a key with `roigcn keys create` and send it as `Authorization: Bearer …`."
+    server = request.scope.get("server")
+    if server and server[1] is not None and not is_loopback(server[0]):
+        raise Forbidden(f"Without API keys only requests to a loopback address are answered. {advice}")
+    host = _hostname(f"//{request.headers.get('host', '')}")
+    if not is_loopback(host):
+        raise Forbidden(f"Without API keys only requests to localhost are answered, not to '{host}'. {advice}")
+    origin = request.headers.get("origin")
+    if origin is not None and not is_loopback(_hostname(origin)):
+        raise Forbidden(f"Without API keys pages of other sites ({origin[:100]}) are not answered. {advice}")
+
+
+def _hostname(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+_bearer = HTTPBearer(auto_error=False, scheme_name="bearer", description="`Authorization: Bearer roigcn_…`")
+_header = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="header", description="`X-API-Key: roigcn_…`")
+
+
+async def presented_principal(
+    request: Request,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+    header: Annotated[str | None, Security(_header)],
+) -> Principal:
+    """The caller of the request, from whichever header carries the key."""
+    gate: Gate = request.app.state.gate
+    return await gate.principal(request, bearer.credentials if bearer else header)
+
+
+def allows(needed: Scope) -> Callable[[Principal], Awaitable[Principal]]:
+    """A dependency that lets in callers with a scope."""
+
+    async def dependency(principal: Annotated[Principal, Depends(presented_principal)]) -> Principal:
+        if not principal.may(needed):
+            raise Forbidden(f"This key lacks the scope '{needed}'. Use a key that was created with it.")
+        return principal
+
+    return dependency
+
+
+NEEDS_READ = Depends(allows(Scope.READ))
+NEEDS_ADMIN = Depends(allows(Scope.ADMIN))
+Reader = Annotated[Principal, Depends(allows(Scope.READ))]
+Writer = Annotated[Principal, Depends(allows(Scope.WRITE))]

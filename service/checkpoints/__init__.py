@@ -1,0 +1,1 @@
+"""`/checkpoints`: which networks are installed, and which one is in use."""

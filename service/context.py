@@ -1,0 +1,57 @@
+"""What the endpoints of one app share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+from uuid import UUID
+
+import sqlalchemy as sa
+from fastapi import Depends, Request
+
+from model.registry import Registry
+from service.database import Database
+from service.listen import Listener
+from service.metrics import Metrics
+from service.settings import ServiceSettings
+from worker.store.catalogue import CheckpointRepository
+from worker.store.media import MediaStore
+from worker.store.records import CheckpointRecord, Job
+
+
+@dataclass(slots=True)
+class Context:
+    """The long-lived parts of a running app.
+
+    Attributes:
+        waiting_detects: requests to `/detect` that wait for a worker now.
+    """
+
+    settings: ServiceSettings
+    database: Database
+    listener: Listener
+    media: MediaStore
+    registry: Registry
+    metrics: Metrics
+    waiting_detects: int = 0
+    _checkpoints: dict[UUID, CheckpointRecord] = field(default_factory=dict)
+
+    def checkpoint_of(self, connection: sa.Connection, job: Job) -> CheckpointRecord | None:
+        """The checkpoint that a job uses, None before a worker has taken it up. Rows never change, so they are kept."""
+        if job.checkpoint_id is None:
+            return None
+        if job.checkpoint_id not in self._checkpoints:
+            record = CheckpointRepository(connection).get(job.checkpoint_id)
+            if record is None:
+                return None
+            self._checkpoints[job.checkpoint_id] = record
+        return self._checkpoints[job.checkpoint_id]
+
+
+def current_context(request: Request) -> Context:
+    """The context of the app that answers the request."""
+    context: Context = request.app.state.context
+    return context
+
+
+Ctx = Annotated[Context, Depends(current_context)]

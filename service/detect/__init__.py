@@ -1,0 +1,1 @@
+"""`POST /detect`: one picture in, its faces and Action Units out, within the request."""

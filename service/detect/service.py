@@ -1,0 +1,185 @@
+"""One picture, from its bytes to its faces: queued like everything else, answered when the worker has committed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
+from uuid import UUID
+
+import sqlalchemy as sa
+from starlette.concurrency import run_in_threadpool
+
+from model.image import ImageError, probe_image
+from service.context import Context
+from service.detect.schemas import DetectAnswer, DetectLinks, ImageBlock
+from service.errors import (
+    PROBLEMS,
+    CheckpointUnavailable,
+    DeadlineExceeded,
+    Internal,
+    JobCancelled,
+    MediaUnreadable,
+    Problem,
+    QueueFull,
+    from_job_error,
+)
+from service.results.service import checkpoint_block, face_answer
+from worker.store.catalogue import WorkerRepository
+from worker.store.errors import NotFoundError
+from worker.store.jobs import JobRepository
+from worker.store.notify import DETECT_QUEUE
+from worker.store.records import Job, JobOptions, JobState, RoiStorage
+from worker.store.results import ResultRepository
+
+# Without news the row is looked at, and the client's presence too.
+_LOOK_SECONDS = 1.0
+# Rows of a picture that is not to be stored go with the answer; if this process dies before, the sweep removes them.
+_UNSTORED_SECONDS = 120.0
+
+Gone = Callable[[], Awaitable[bool]]
+
+
+async def detect(context: Context, tenant: str, picture: bytes, options: JobOptions, gone: Gone) -> DetectAnswer:
+    """Analyse a picture.
+
+    Args:
+        context: the app's.
+        tenant: the owner of the job.
+        picture: the file's bytes.
+        options: the client's wishes.
+        gone: whether the client has left; its job is then removed.
+
+    Raises:
+        Problem: the picture is refused by its header or by the worker, too many wait, or nobody answered in time.
+    """
+    await run_in_threadpool(check_picture, picture, context.settings.max_image_pixels)
+    with _place_in_queue(context):
+        job = await context.database.run(_create, tenant, picture, options, context.settings.detect_seconds)
+        settled = False
+        try:
+            job = await _wait(context, job, gone)
+            settled = job.state is JobState.SUCCEEDED
+            if not settled:
+                raise _why_not(job)
+            return await context.database.run(_answer, context, job)
+        finally:
+            if not settled:
+                await _remove(context, tenant, job.id)
+
+
+def check_picture(picture: bytes, max_pixels: int) -> None:
+    """Refuse by its header what no worker would read.
+
+    Raises:
+        Problem: of the kind that `model.image` names.
+    """
+    try:
+        probe_image(picture, max_pixels)
+    except ImageError as error:
+        raise PROBLEMS.get(error.slug, MediaUnreadable)(error.detail) from error
+
+
+@contextlib.contextmanager
+def _place_in_queue(context: Context) -> Iterator[None]:
+    limit = context.settings.max_waiting_detects
+    if context.waiting_detects >= limit:
+        raise QueueFull(f"{limit} pictures wait already. Send this one again shortly.", headers={"Retry-After": "2"})
+    context.waiting_detects += 1
+    context.metrics.detects_waiting.set(context.waiting_detects)
+    try:
+        yield
+    finally:
+        context.waiting_detects -= 1
+        context.metrics.detects_waiting.set(context.waiting_detects)
+
+
+def _create(connection: sa.Connection, tenant: str, picture: bytes, options: JobOptions, seconds: float) -> Job:
+    return JobRepository(connection).create_image_job(
+        tenant,
+        picture,
+        options,
+        deadline_seconds=seconds,
+        expires_seconds=None if options.store else seconds + _UNSTORED_SECONDS,
+    )
+
+
+async def _wait(context: Context, job: Job, gone: Gone) -> Job:
+    """The job in its final state."""
+
+    def read(connection: sa.Connection) -> Job | None:
+        return JobRepository(connection).get(job.tenant, job.id)
+
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + context.settings.detect_seconds
+    # Subscribed first, looked second: an answer that is committed in between is found or heard, never missed.
+    with context.listener.subscribe(job.id) as news:
+        while True:
+            found = await context.database.run(read)
+            if found is None:
+                raise JobCancelled("The picture's job was deleted while it waited. Send the picture again if needed.")
+            if found.state.final:
+                return found
+            remaining = deadline - loop.time()
+            if remaining <= 0 or await gone():
+                raise await _too_late(context)
+            await news.wait(min(remaining, _LOOK_SECONDS))
+
+
+def _why_not(job: Job) -> Problem:
+    if job.state is JobState.CANCELLED:
+        return JobCancelled("The picture's job was cancelled while it waited. Send the picture again if needed.")
+    if job.error is None:
+        return Internal("The analysis failed without a reason. Try again, and look into the worker's log.")
+    return from_job_error(job.error)
+
+
+async def _too_late(context: Context) -> Problem:
+    def read(connection: sa.Connection) -> bool:
+        workers = WorkerRepository(connection).list(context.settings.worker_alive_seconds)
+        return any(DETECT_QUEUE in worker.queues for worker in workers)
+
+    seconds = context.settings.detect_seconds
+    if await context.database.run(read):
+        advice = "The workers are busy: send the picture again shortly, or start more of them."
+    else:
+        advice = "No worker for pictures is alive: start one (`roigcn serve` does) and see /health/ready."
+    return DeadlineExceeded(
+        f"The picture was not analysed within {seconds:g} s. {advice}", headers={"Retry-After": "5"}
+    )
+
+
+def _answer(connection: sa.Connection, context: Context, job: Job) -> DetectAnswer:
+    """Shape the stored rows; rows that are not to be stored are removed in the same transaction."""
+    results = ResultRepository(connection)
+    checkpoint = context.checkpoint_of(connection, job)
+    if checkpoint is None:
+        raise CheckpointUnavailable("The checkpoint of this answer is no longer registered. Send the picture again.")
+    stored = job.options.store
+    full = job.options.roi is RoiStorage.FULL
+    rows = results.frames_page(job, limit=1)
+    faces = [
+        face_answer(row, checkpoint.au_codes, results.roi_map(job, 0, row.face) if full and not stored else None)
+        for frame in rows
+        for row in frame.faces
+    ]
+    if not stored:
+        JobRepository(connection).delete(job.tenant, job.id)
+    links = DetectLinks(
+        job=f"/jobs/{job.id}", roi=f"/jobs/{job.id}/frames/0/faces/{{face}}/roi/{{au}}" if full else None
+    )
+    return DetectAnswer(
+        job=job.id if stored else None,
+        image=ImageBlock(width=job.width or 0, height=job.height or 0),
+        checkpoint=checkpoint_block(checkpoint),
+        faces=faces,
+        links=links if stored else None,
+    )
+
+
+async def _remove(context: Context, tenant: str, job_id: UUID) -> None:
+    def write(connection: sa.Connection) -> None:
+        with contextlib.suppress(NotFoundError):
+            JobRepository(connection).delete(tenant, job_id)
+
+    await context.database.run(write)

@@ -1,0 +1,1 @@
+"""`/jobs`: clips to analyse, their progress, and the end of them."""

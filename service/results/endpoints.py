@@ -1,0 +1,65 @@
+"""Endpoints of stored results."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Query
+from fastapi.responses import Response, StreamingResponse
+
+from service.auth import Reader
+from service.context import Ctx
+from service.errors import NotFound
+from service.openapi import problems
+from service.results import service
+from service.results.schemas import FramesPage
+
+router = APIRouter(prefix="/jobs/{job_id}/frames", tags=["results"])
+
+NDJSON = "application/x-ndjson"
+_LAST_FRAME = 2**31 - 1
+
+
+class FramesFormat(StrEnum):
+    """How frames are written."""
+
+    JSON = "json"
+    NDJSON = "ndjson"
+
+
+@router.get(
+    "",
+    summary="Read frames",
+    response_model=FramesPage,
+    responses={
+        200: {
+            "description": "A page as JSON, or every frame as one line of JSON",
+            "content": {NDJSON: {"schema": {"type": "string"}}},
+        },
+        **problems(NotFound),
+    },
+)
+async def read_frames(
+    job_id: UUID,
+    context: Ctx,
+    caller: Reader,
+    after: Annotated[int | None, Query(ge=0, le=_LAST_FRAME, description="Frames after this number")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Most frames of a JSON page")] = 100,
+    format: Annotated[
+        FramesFormat | None, Query(description="`ndjson` streams all frames; so does `Accept: application/x-ndjson`")
+    ] = None,
+    accept: Annotated[str | None, Header(include_in_schema=False)] = None,
+) -> Response:
+    """Frames in order with their faces; a frame without a face keeps its place.
+
+    As JSON in pages: follow `next` until it is null. As NDJSON the whole job at once, streamed: one frame a line.
+    A running job gives the frames that are stored so far.
+    """
+    if format is FramesFormat.NDJSON or (format is None and accept is not None and NDJSON in accept):
+        await service.job_or_raise(context, caller.tenant, job_id)
+        lines = service.frame_lines(context, caller.tenant, job_id, after)
+        return StreamingResponse(lines, media_type=NDJSON)
+    page = await service.frames_page(context, caller.tenant, job_id, after, limit)
+    return Response(page.model_dump_json(), media_type="application/json")

@@ -1,0 +1,37 @@
+"""Settings of the API process, from environment variables `ROIGCN_...`."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from worker.settings import WorkerSettings
+
+
+class ServiceSettings(WorkerSettings):
+    """What the API needs to know beside what the workers know.
+
+    Attributes:
+        host: address that the server listens on; on any other than a loopback address API keys are needed.
+        port: TCP port.
+        max_image_bytes: larger pictures are refused with 413.
+        max_video_bytes: larger clips are refused with 413.
+        detect_seconds: how long `POST /detect` waits for a worker before it answers 503.
+        max_waiting_detects: requests to `/detect` that wait at once; more are answered 503 (`queue-full`).
+        max_queued_videos: clips of one tenant that wait at once; more are answered 503 (`queue-full`).
+        upload_idle_seconds: longest pause within an upload.
+        database_pool: connections to Postgres, and threads that use them.
+        migrate: bring the database to the newest schema at start.
+        worker_alive_seconds: age of a worker's heartbeat from which `/health/ready` no longer counts it.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    max_image_bytes: int = Field(default=32_000_000, ge=1)
+    max_video_bytes: int = Field(default=8_000_000_000, ge=1)
+    detect_seconds: float = Field(default=20.0, gt=0)
+    max_waiting_detects: int = Field(default=256, ge=1)
+    max_queued_videos: int = Field(default=1000, ge=1)
+    upload_idle_seconds: float = Field(default=60.0, gt=0)
+    database_pool: int = Field(default=8, ge=1, le=64)
+    migrate: bool = True
+    worker_alive_seconds: float = Field(default=15.0, gt=0)
