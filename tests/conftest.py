@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
 from uuid import uuid4
 
+import av
+import numpy as np
 import pytest
+import skimage.data
 import sqlalchemy as sa
 
+from model.values import UInt8Array
 from worker.store.database import create_engine
 from worker.store.embedded import EmbeddedPostgres, start_postgres
 from worker.store.migrate import upgrade
@@ -37,6 +43,12 @@ def postgres_url(postgres: EmbeddedPostgres) -> str:
     return _create(postgres, "roigcn_session")
 
 
+@pytest.fixture(scope="session")
+def make_database(postgres: EmbeddedPostgres) -> Callable[[str], str]:
+    """Makes a migrated database of a name, for fixtures that last as long as the session."""
+    return lambda name: _create(postgres, name)
+
+
 @pytest.fixture
 def database(postgres: EmbeddedPostgres) -> Iterator[str]:
     """The URL of a clean migrated database of this test's own."""
@@ -63,6 +75,64 @@ def empty_database(postgres: EmbeddedPostgres) -> Iterator[str]:
     yield _url(postgres, name)
     with _admin(postgres) as connection:
         connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> UInt8Array:
+    """(512, 512, 3) a photo with one smiling face."""
+    return np.asarray(skimage.data.astronaut())
+
+
+@pytest.fixture(scope="session")
+def write_clip() -> Callable[..., Path]:
+    """`write_clip(path, pictures, ...)`, see `_write_clip`."""
+    return _write_clip
+
+
+def _write_clip(
+    path: Path,
+    pictures: Iterable[UInt8Array],
+    *,
+    pts_ms: Sequence[int] | None = None,
+    fps: int = 25,
+    codec: str = "libx264",
+    options: Mapping[str, str] | None = None,
+    rotation: int = 0,
+    hflip: bool = False,
+    aspect: Fraction | None = None,
+    container_options: Mapping[str, str] | None = None,
+) -> Path:
+    """Encode RGB pictures of one even size.
+
+    Args:
+        path: the ending names the container.
+        pictures: (H, W, 3) uint8 each.
+        pts_ms: presentation time of each picture, for a variable frame rate; by default they come at `fps`.
+        fps: the nominal rate.
+        codec: FFmpeg's name of an encoder.
+        options: of the encoder.
+        rotation: counter-clockwise degrees that the display matrix asks for.
+        hflip: whether it asks for mirroring too.
+        aspect: of a pixel, width over height.
+        container_options: of the muxer.
+    """
+    with av.open(str(path), "w", options=dict(container_options or {})) as container:
+        stream = container.add_stream(codec, rate=fps, options={"preset": "ultrafast", **(options or {})})
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000 if pts_ms is not None else fps)
+        if aspect is not None:
+            stream.codec_context.sample_aspect_ratio = aspect
+        for index, rgb in enumerate(pictures):
+            if index == 0:
+                stream.height, stream.width = rgb.shape[:2]
+                if rotation or hflip:
+                    stream.set_display_rotation(rotation, hflip=hflip)
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
+            frame.pts = index if pts_ms is None else pts_ms[index]
+            frame.time_base = stream.codec_context.time_base
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
 
 
 def _create(server: EmbeddedPostgres, name: str) -> str:
