@@ -126,9 +126,8 @@ class Checkpoint:
 
         manifest = self.manifest
         try:
-            arguments = manifest.architecture.arguments()
-            network = RoiGcn(NetworkConfig(num_aus=len(manifest.au_codes), input_size=manifest.input_size, **arguments))
-        except (TypeError, ValueError, KeyError) as error:
+            network = RoiGcn(NetworkConfig.from_dict(manifest.network_arguments()))
+        except (TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{self.path}: this roigcn cannot build the network that the manifest describes ({error}). "
                 "Upgrade roigcn, or mend `architecture` in the manifest."
@@ -143,7 +142,7 @@ class Checkpoint:
                 f"{self.weights_path}: does not fit the manifest's architecture: {_some('missing', missing)}"
                 f"{_some('unknown', foreign)}{_some('of another shape', misfits)}export the checkpoint again."
             )
-        network.load_state_dict(wanted | state)
+        network.load_state_dict({**wanted, **state})
         return network.eval()
 
 
@@ -281,8 +280,8 @@ def _stored(key: str, value: TensorLike | npt.NDArray[Any], *, half: bool) -> np
         tensor = value.detach().cpu()
         value = np.asarray(tensor.float() if tensor.is_floating_point() else tensor)
     if not np.issubdtype(value.dtype, np.floating):
-        return np.ascontiguousarray(value)
-    single = np.ascontiguousarray(value, dtype=np.float32)
+        return np.asarray(value, order="C")
+    single = np.asarray(value, dtype=np.float32, order="C")
     if not np.isfinite(single).all():
         raise CheckpointError(f"Weight {key!r} holds NaN or infinity: the training diverged, do not publish it.")
     if not half or single.ndim < 2 or np.abs(single).max(initial=0.0) > np.finfo(np.float16).max:

@@ -35,7 +35,7 @@ _OPEN = ConfigDict(frozen=True, extra="allow")  # notes for people: unknown keys
 
 
 class Architecture(BaseModel):
-    """Arguments of `model.network.NetworkConfig`, apart from the number of AUs and the input size.
+    """Arguments of `model.network_config.NetworkConfig`; number of AUs and input size follow from the manifest.
 
     Unknown keys are kept and handed to the network's configuration, which refuses what it does not know: an argument
     that is silently dropped would build another network.
@@ -171,6 +171,9 @@ class Manifest(BaseModel):
                 raise ValueError(f"au_codes: {code!r} is not a code like 'AU12'")
         if self.map_size * MAP_STRIDE != self.input_size:
             raise ValueError(f"map_size must be input_size / {MAP_STRIDE}, not {self.map_size} for {self.input_size}")
+        for argument, value in (("num_aus", len(self.au_codes)), ("input_size", self.input_size)):
+            if (said := self.architecture.arguments().get(argument, value)) != value:
+                raise ValueError(f"architecture.{argument} is {said}, but the rest of the manifest says {value}")
         for field, keys in (
             ("calibration", self.calibration),
             ("thresholds", self.thresholds),
@@ -195,6 +198,10 @@ class Manifest(BaseModel):
     def threshold_array(self) -> Float32Array:
         """Threshold on the probability, (K,) float32 in the order of `au_codes`; NaN where the decoder decides."""
         return np.array([self.thresholds.get(code, np.nan) for code in self.au_codes], np.float32)
+
+    def network_arguments(self) -> dict[str, Any]:
+        """Arguments of `NetworkConfig.from_dict`."""
+        return self.architecture.arguments() | {"num_aus": len(self.au_codes), "input_size": self.input_size}
 
     def to_json(self) -> str:
         """The text of `manifest.json`."""
