@@ -1,0 +1,185 @@
+"""From a picture to its faces and their Action Units: finder, crop, engine and decoder joined.
+
+>>> with Analyzer.open() as analyzer:
+...     for face, prediction in analyzer.analyze(rgb):
+...         print(face.track, dict(zip(analyzer.au_codes, prediction.probability)))
+
+The steps are public one by one, so that a video pipeline can run them in threads of its own and fill batches across
+frames. Input size, ROI rule, decoder and calibration come from the checkpoint's manifest and nowhere else.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, Self
+
+import numpy as np
+
+from model.checkpoint import Checkpoint, load_checkpoint
+from model.decode import decode, probability, raw_probability
+from model.engines.base import Engine, open_engine
+from model.geometry import apply_affine, crop_to_map, extract_crop, map_to_crop
+from model.registry import Registry
+from model.roi import roi_centres
+from model.values import AuPrediction, Crop, Face, Float32Array, UInt8Array
+
+_MAX_BATCH = 64
+
+
+class Finder(Protocol):
+    """What an analyzer asks of a face finder; `model.faces.finder.FaceFinder` is one."""
+
+    def find(self, rgb: UInt8Array) -> list[Face]:
+        """All faces of a picture (H, W, 3) uint8."""
+        ...
+
+
+class Analyzer:
+    """A checkpoint's network with everything around it.
+
+    Args:
+        checkpoint: whose manifest says how crops are cut and maps are read.
+        engine: runs that checkpoint's network.
+        finder: finds faces and landmarks.
+
+    Raises:
+        ValueError: if the engine was opened for another network.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, engine: Engine, finder: Finder) -> None:
+        manifest = checkpoint.manifest
+        if (engine.au_codes, engine.input_size) != (manifest.au_codes, manifest.input_size):
+            raise ValueError(f"the engine was not opened for checkpoint {checkpoint.ref}")
+        self.checkpoint = checkpoint
+        self.engine = engine
+        self.finder = finder
+        self._slope, self._intercept = manifest.platt()
+        self._thresholds = manifest.threshold_array()
+
+    @classmethod
+    def open(
+        cls,
+        checkpoint_ref: str | None = None,
+        engine: str = "auto",
+        data_dir: str | os.PathLike[str] | None = None,
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        assets_dir: str | os.PathLike[str] | None = None,
+        finder: Finder | None = None,
+    ) -> Self:
+        """Opens a checkpoint, an engine for it and a face finder.
+
+        Args:
+            checkpoint_ref: NAME or NAME:VERSION in the registry, or the path of a checkpoint's folder; default: the
+                active checkpoint.
+            engine: "auto", "openvino" or "torch".
+            data_dir: whose `checkpoints` are known beside the built-in ones.
+            device: of the engine, see `open_engine`.
+            threads: processor threads of engine and finder each.
+            cache_dir: for converted networks; default: `cache` in the data folder, else the platform's cache folder.
+            assets_dir: of the face nets; default: `model.faces.assets.default_assets_dir()`.
+            finder: another finder than FaceFinder.
+
+        Raises:
+            CheckpointError, EngineError, AssetError: with what to do about it.
+        """
+        registry = Registry.open(data_dir)
+        if checkpoint_ref is None:
+            checkpoint = registry.active()
+        elif os.sep in checkpoint_ref or checkpoint_ref.startswith("."):
+            checkpoint = load_checkpoint(Path(checkpoint_ref).expanduser())
+        else:
+            checkpoint = registry.get(checkpoint_ref)
+        if cache_dir is None and data_dir is not None:
+            cache_dir = Path(data_dir) / "cache"
+        if finder is None:
+            from model.faces.finder import FaceFinder  # loads OpenVINO
+
+            finder = FaceFinder(None if assets_dir is None else Path(assets_dir), threads=threads)
+        opened = open_engine(checkpoint, engine, device, threads, cache_dir)
+        return cls(checkpoint, opened, finder)
+
+    @property
+    def au_codes(self) -> tuple[str, ...]:
+        """The K Action Units, in the order of every prediction's arrays."""
+        return self.checkpoint.manifest.au_codes
+
+    def faces(self, rgb: UInt8Array) -> list[Face]:
+        """The faces of a picture (H, W, 3) uint8 RGB, largest first."""
+        return self.finder.find(rgb)
+
+    def crop(self, rgb: UInt8Array, face: Face) -> Crop:
+        """A face's crop as this checkpoint wants it; parts outside the picture are filled with a neutral colour."""
+        manifest = self.checkpoint.manifest
+        return extract_crop(rgb, face.landmarks, manifest.input_size, manifest.crop.scale)
+
+    def predict(self, crops: Sequence[Crop]) -> list[AuPrediction]:
+        """Predictions of any number of crops, from one picture or many, in their order.
+
+        Raises:
+            ValueError: a crop of another size than `crop` cuts.
+        """
+        predictions: list[AuPrediction] = []
+        for start in range(0, len(crops), _MAX_BATCH):
+            part = crops[start : start + _MAX_BATCH]
+            predictions += self.read_maps(self.engine.run(np.stack([crop.pixels for crop in part])), part)
+        return predictions
+
+    def read_maps(self, maps: Float32Array, crops: Sequence[Crop]) -> list[AuPrediction]:
+        """Predictions from ROI maps that the engine made of these crops.
+
+        Args:
+            maps: (B, K, H, W) float32.
+            crops: the B crops; their landmarks place the ROIs.
+        """
+        if not crops:
+            return []
+        manifest = self.checkpoint.manifest
+        landmarks = np.stack([crop.landmarks for crop in crops])
+        centres = crop_to_map(roi_centres(landmarks, self.au_codes, manifest.roi.rule))
+        found = decode(
+            maps,
+            centres,
+            decoder=manifest.decoder,
+            half_width=manifest.roi.half_width,
+            sigma=manifest.roi.sigma,
+            combine=manifest.combine,
+        )
+        calibrated = probability(found.score, self._slope, self._intercept)
+        chance = np.where(np.isnan(self._slope), raw_probability(found.score), calibrated)
+        with np.errstate(invalid="ignore"):  # NaN where the AU could not be read: not active
+            active = np.where(np.isnan(self._thresholds), found.decision, chance >= self._thresholds) & found.valid
+        in_crops = map_to_crop(found.centres_map)
+        return [
+            AuPrediction(
+                score=found.score[i],
+                probability=chance[i].astype(np.float32),
+                active=active[i],
+                valid=found.valid[i],
+                roi_amplitude=found.amplitude[i],
+                roi_centres=apply_affine(crop.to_image, in_crops[i].reshape(-1, 2))
+                .reshape(-1, 2, 2)
+                .astype(np.float32),
+                roi_maps=maps[i],
+            )
+            for i, crop in enumerate(crops)
+        ]
+
+    def analyze(self, rgb: UInt8Array) -> list[tuple[Face, AuPrediction]]:
+        """Every face of a picture with its prediction, largest first; empty if there is no face."""
+        faces = self.faces(rgb)
+        return list(zip(faces, self.predict([self.crop(rgb, face) for face in faces]), strict=True))
+
+    def close(self) -> None:
+        """Frees the engine; closing twice does no harm."""
+        self.engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
