@@ -72,6 +72,8 @@ def crop_affine(landmarks: npt.ArrayLike, size: int, scale: float = CROP_SCALE) 
         ValueError: if landmarks are missing, or lie on one spot.
     """
     points = _landmarks(landmarks)
+    # A point at infinity is as good as missing, and then refused below.
+    points = np.where(np.isfinite(points), points, np.nan)
     _, u, v = face_frame(points)
     five = np.stack(
         [
@@ -155,7 +157,8 @@ def warp(
     if rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
         raise ValueError(f"expected an (H, W, 3) picture with pixels, got {rgb.shape}")
     forward = np.asarray(affine, dtype=np.float64)
-    shrink = max(1, int(1 / np.sqrt(max(abs(float(np.linalg.det(forward[:, :2]))), 1e-12))))
+    zoom = np.sqrt(max(abs(float(np.linalg.det(forward[:, :2]))), 1e-12))
+    shrink = max(1, int(1 / zoom + 1e-6))  # whole source pixels per pixel of the result; rounding must not lose one
     corners = np.array([[-1.0, -1.0], [size, -1.0], [-1.0, size], [size, size]])
     source = apply_affine(invert_affine(forward), corners)
     # Only the part under the crop is touched: that's faster, and OpenCV refuses pictures of more than 32767 pixels.
