@@ -21,9 +21,15 @@ MIN_SHARE = 1 / 40
 """The same as a share of the picture's shorter side; bounds the number of tiles whatever the picture's size."""
 MIN_SCORE = 0.5
 MIN_PRESENCE = 0.5
-"""MediaPipe's own defaults. Measured presence: above 0.97 on frontal to half-turned faces, 0.001 on a full profile."""
+"""MediaPipe's own defaults. Measured presence: above 0.998 on frontal to half turned faces, 0.001 on a full profile."""
+SURE_PRESENCE = 0.998
+STEADY = 0.05
+"""Lettering and textures reach presences up to 0.99, but a second look from the first look's points strays there: by
+0.066 box sides or more, or no face at all, for each of 16 false findings (a title sequence, textures), while 106 of 109
+hard faces (rolled, blurred, noisy, dark, half hidden) needed no second look or stayed within 0.036."""
 SAME_FACE_IOU = 0.5
 AGREEMENT_IOU = 0.25
+KNOWN_IOU = 0.3
 
 
 class FaceFinder:
@@ -62,27 +68,31 @@ class FaceFinder:
         self._landmarker = Landmarker(paths.landmarks, threads=threads, cache_dir=cache)
         self.min_size, self.min_score, self.min_presence = min_size, min_score, min_presence
 
-    def find(self, rgb: UInt8Array, *, tiles: bool = True) -> list[Face]:
+    def find(self, rgb: UInt8Array, *, tiles: bool = True, known: Sequence[Face] = ()) -> list[Face]:
         """All faces of a picture, largest first, numbered 0, 1, 2 ... in `track`.
 
         Args:
             rgb: (H, W, 3) uint8, upright.
             tiles: also search enlarged tiles for small faces; without, faces below about 1/16 of the longer side
                 are missed.
+            known: faces already located in this picture, which are then not looked at again nor returned.
 
         Raises:
             ValueError: if `rgb` is not such a picture.
         """
         _check(rgb)
         found = self._detector.detect(rgb, min_size=self._smallest(rgb) if tiles else None, threshold=self.min_score)
+        boxes = clip_boxes(found.boxes, rgb)
+        new = [i for i, box in enumerate(boxes) if all(box_iou(box, _box(face)) < KNOWN_IOU for face in known)]
+        found = found.take(np.array(new, np.intp))
         faces = self._faces(rgb, regions_of_detections(found), found.scores)
         # A mesh that lies elsewhere than the box it was looked for in is no finding of its own.
         agreeing = [
             face
-            for face, box in zip(faces, found.boxes, strict=True)
-            if face is not None and box_iou(_box(face), clip_boxes(box, rgb)) >= AGREEMENT_IOU
+            for face, box in zip(faces, boxes[new], strict=True)
+            if face is not None and box_iou(_box(face), box) >= AGREEMENT_IOU
         ]
-        return number_by_size(merge_same(agreeing))
+        return number_by_size(merge_same(self._second_look(rgb, agreeing)))
 
     def follow(self, rgb: UInt8Array, previous: Sequence[Face]) -> list[Face | None]:
         """The same faces a frame later, looked for where they were, without detection.
@@ -96,8 +106,19 @@ class FaceFinder:
         faces = self._faces(rgb, regions, np.array([face.score for face in previous], np.float64))
         return [face and replace(face, track=old.track) for face, old in zip(faces, previous, strict=True)]
 
+    def _second_look(self, rgb: UInt8Array, faces: Sequence[Face]) -> list[Face]:
+        """Leave out the faces of doubtful presence whose points stray when they are looked for again."""
+        doubtful = [face for face in faces if face.presence < SURE_PRESENCE]
+        looks = iter(self.follow(rgb, doubtful))
+        seen = [next(looks) if face.presence < SURE_PRESENCE else face for face in faces]
+        return [
+            again
+            for face, again in zip(faces, seen, strict=True)
+            if again is not None and _stray(face, again) <= STEADY
+        ]
+
     def _smallest(self, rgb: UInt8Array) -> float:
-        return max(self.min_size, MIN_SHARE * min(rgb.shape[:2]))
+        return max(self.min_size, MIN_SHARE * float(min(rgb.shape[:2])))
 
     def _faces(self, rgb: UInt8Array, regions: Regions, scores: Float64Array) -> list[Face | None]:
         mesh, presence = self._landmarker.run(rgb, regions)
@@ -138,6 +159,13 @@ def box_area(box_xyxy: npt.ArrayLike) -> float:
 
 def _box(face: Face) -> Float64Array:
     return face.box_xyxy.astype(np.float64)
+
+
+def _stray(face: Face, again: Face) -> float:
+    """Mean distance between two findings' points, in sides of the box."""
+    box = face.box_xyxy
+    side = max(float(box[2] - box[0]), float(box[3] - box[1]), 1.0)
+    return float(np.linalg.norm(face.landmarks - again.landmarks, axis=1).mean()) / side
 
 
 def _has_area(box: Float32Array) -> bool:

@@ -1,0 +1,121 @@
+"""Which face of this frame is which track of the frames before: distances, likeness of appearance, assignment.
+
+Pure functions on arrays and small frozen values; `model.faces.tracker` holds the state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from model.geometry import crop_affine, warp
+from model.values import Face, Float32Array, Float64Array, UInt8Array
+
+LOOK_SIZE = 24
+LOOK_SCALE = 2.2
+"""Crop for the likeness: face with some hair and neck, which differ more between people than aligned faces do."""
+
+REACH = 0.5
+REACH_PER_S = 1.5
+REACH_MAX = 1.5
+"""How far, in face sizes, a face may be from where it was expected: at once, more for each second unseen, at most."""
+
+GROWTH = 1.6
+"""Largest ratio of sizes of one face before and after."""
+
+LIKENESS_AT_ONCE = 0.7
+LIKENESS_LATER = 0.4
+LATER_S = 1.0
+"""Least likeness: between neighbouring frames, and after a second unseen. Measured on clips at 24 to 30 frames/s:
+0.89 or more between neighbouring frames of one person, 0.33 to 0.7 after seconds; between people 0.15 in the median
+and below 0.62 in 95 of 100 pairs."""
+
+_IMPOSSIBLE = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """Where and how a track is expected in the present frame.
+
+    Attributes:
+        landmarks: (68, 2) where its points should be.
+        looks: remembered appearances of `look_of`; empty if none is known, and then likeness plays no part.
+        unseen_s: seconds since it was last seen.
+    """
+
+    landmarks: Float64Array
+    looks: tuple[Float32Array, ...]
+    unseen_s: float
+
+
+def look_of(rgb: UInt8Array, face: Face) -> Float32Array:
+    """Appearance of a face: a small picture of its head, without mean and of unit length.
+
+    Returns:
+        (24 * 24 * 3,) float32. The dot product of two of them, -1 to 1, is their likeness; brightness, contrast and
+        colour cast drop out.
+    """
+    patch = warp(rgb, crop_affine(face.landmarks, LOOK_SIZE, LOOK_SCALE), LOOK_SIZE, border=None)
+    return _normalised(patch)
+
+
+def likeness(look: Float32Array, other: Float32Array) -> float:
+    """Likeness of two appearances or two views, -1 to 1."""
+    return float(look @ other)
+
+
+def view_of(rgb: UInt8Array) -> Float32Array | None:
+    """The whole frame made small and normalised like `look_of`, to notice cuts; None if it is almost one colour."""
+    small = cv2.resize(rgb, (32, 18), interpolation=cv2.INTER_AREA)
+    return None if float(small.std(axis=(0, 1)).max()) < 2.0 else _normalised(small)
+
+
+def _normalised(patch: UInt8Array) -> Float32Array:
+    centred = patch.astype(np.float32) - patch.mean(axis=(0, 1), dtype=np.float32)
+    return (centred / max(float(np.linalg.norm(centred)), 1e-6)).ravel()
+
+
+def face_size(landmarks: Float32Array | Float64Array) -> float:
+    """Size of a face in pixels: the longer side of its 68 points' box."""
+    return max(float((landmarks.max(axis=0) - landmarks.min(axis=0)).max()), 1.0)
+
+
+def assign(expected: Sequence[Expectation], faces: Sequence[Face], looks: Sequence[Float32Array]) -> dict[int, int]:
+    """Give faces to tracks so that the sum of costs is least (Hungarian method).
+
+    Args:
+        expected: the tracks.
+        faces: the faces of the frame, each another person.
+        looks: their appearances.
+
+    Returns:
+        Index of a track for the index of a face; faces that fit no track are left out.
+    """
+    if not expected or not faces:
+        return {}
+    costs = np.array(
+        [[_cost(track, face, look) for face, look in zip(faces, looks, strict=True)] for track in expected]
+    )
+    rows, columns = linear_sum_assignment(costs)
+    return {
+        int(column): int(row) for row, column in zip(rows, columns, strict=True) if costs[row, column] < _IMPOSSIBLE
+    }
+
+
+def _cost(track: Expectation, face: Face, look: Float32Array) -> float:
+    """0 for the same place and look, up to 2 at the edges of both gates, `_IMPOSSIBLE` beyond."""
+    size, before = face_size(face.landmarks), face_size(track.landmarks)
+    growth = GROWTH * (1 + min(track.unseen_s, LATER_S) / 2)
+    distance = float(np.linalg.norm(face.landmarks.mean(axis=0) - track.landmarks.mean(axis=0))) / max(size, before)
+    reach = min(REACH + REACH_PER_S * track.unseen_s, REACH_MAX)
+    if distance > reach or not 1 / growth <= size / before <= growth:
+        return _IMPOSSIBLE
+    if not track.looks:
+        return distance / reach
+    least = LIKENESS_AT_ONCE + (LIKENESS_LATER - LIKENESS_AT_ONCE) * min(track.unseen_s / LATER_S, 1.0)
+    alike = max(likeness(look, known) for known in track.looks)
+    return _IMPOSSIBLE if alike < least else distance / reach + (1 - alike) / (1 - least)
