@@ -1,11 +1,18 @@
-"""A face to test geometry on: symmetric, upright, about the size it has in a 256-pixel crop."""
+"""A face to test geometry on: symmetric, upright, about the size it has in a 256-pixel crop; and small checkpoints."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 
+from model.checkpoint import Architecture, Calibration, Checkpoint, Manifest, Metrics, Training, write_checkpoint
 from model.landmarks import FLIP_68
+from model.network import NetworkConfig, RoiGcn
 from model.values import Float64Array
 
 INNER_OCULAR = 52.0
@@ -38,3 +45,56 @@ def face() -> Float64Array:
     assert np.isfinite(points).all()
     points.setflags(write=False)
     return points
+
+
+def random_manifest(config: NetworkConfig, au_codes: tuple[str, ...], **changes: Any) -> Manifest:
+    """A manifest that fits a network that was never trained."""
+    fields: dict[str, Any] = {
+        "name": "random",
+        "version": "1",
+        "architecture": Architecture(**config.to_dict()),
+        "au_codes": au_codes,
+        "input_size": config.input_size,
+        "map_size": config.map_size,
+        "calibration": {code: Calibration(slope=2.0, intercept=0.5) for code in au_codes[1:]},
+        "training": Training(data="none: random weights", synthetic_only=False, date="2026-01-01"),
+        "metrics": Metrics(protocol="none"),
+        "licence": "Apache-2.0",
+        **changes,
+    }
+    return Manifest(**fields)
+
+
+@pytest.fixture(scope="session")
+def make_checkpoint() -> Callable[..., Checkpoint]:
+    """Writes a checkpoint of random weights: `make(root, version="1", variant="neg", ...)`."""
+
+    def make(
+        root: Path, *, name: str = "random", version: str = "1", date: str = "2026-01-01", **architecture: Any
+    ) -> Checkpoint:
+        au_codes = ("AU1", "AU4", "AU12", "AU25")
+        settings = {"backbone": "hrnet_w18_small", "input_size": 64, "num_aus": len(au_codes), **architecture}
+        config = NetworkConfig(**settings)
+        torch.manual_seed(7)
+        network = RoiGcn(config)
+        torch.nn.init.normal_(network.head.weight, std=0.02)  # maps of about the size that training gives
+        with torch.no_grad():  # statistics that are not those of an untouched normalisation
+            for _ in range(3):
+                network.backbone(torch.randn(2, 3, 64, 64))
+        training = Training(data="none: random weights", synthetic_only=False, date=date)
+        manifest = random_manifest(config, au_codes, name=name, version=version, training=training)
+        return write_checkpoint(root / name / version, network.eval().inference_state(), manifest)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def checkpoint(make_checkpoint: Callable[..., Checkpoint], tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """The paper's network, small and with random weights; do not change its files."""
+    return make_checkpoint(tmp_path_factory.mktemp("checkpoints"))
+
+
+@pytest.fixture(scope="session")
+def graph_cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Converted networks of this session."""
+    return tmp_path_factory.mktemp("graphs")
