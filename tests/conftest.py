@@ -13,7 +13,13 @@ import numpy as np
 import pytest
 import skimage.data
 import sqlalchemy as sa
+import torch
 
+from model.analyzer import Analyzer
+from model.checkpoint import Architecture, Checkpoint, Manifest, Metrics, RoiConfig, Training, write_checkpoint
+from model.network import RoiGcn
+from model.network_config import NetworkConfig
+from model.registry import Registry
 from model.values import UInt8Array
 from worker.store.database import create_engine
 from worker.store.embedded import EmbeddedPostgres, start_postgres
@@ -75,6 +81,41 @@ def empty_database(postgres: EmbeddedPostgres) -> Iterator[str]:
     yield _url(postgres, name)
     with _admin(postgres) as connection:
         connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """A small network with random weights and three AUs, at 64 pixels: `<data folder>/checkpoints/tiny/1`.
+
+    Its data folder, `tiny_checkpoint.path.parents[2]`, also keeps the converted network for all tests of a session.
+    """
+    torch.manual_seed(0)
+    codes = ("AU1", "AU12", "AU25")
+    architecture = Architecture(backbone="hrnet_w18_small")
+    network = RoiGcn(NetworkConfig(**architecture.arguments(), num_aus=len(codes), input_size=64))
+    manifest = Manifest(
+        name="tiny",
+        version="1",
+        architecture=architecture,
+        au_codes=codes,
+        input_size=64,
+        map_size=16,
+        roi=RoiConfig(half_width=1),
+        training=Training(data="random weights", synthetic_only=True),
+        metrics=Metrics(protocol="none"),
+        licence="none",
+    )
+    root = tmp_path_factory.mktemp("data") / "checkpoints"
+    checkpoint = write_checkpoint(root / "tiny" / "1", network.state_dict(), manifest)
+    Registry.open(root.parent).activate("tiny", "1")
+    return checkpoint
+
+
+@pytest.fixture(scope="session")
+def tiny_analyzer(tiny_checkpoint: Checkpoint) -> Iterator[Analyzer]:
+    """The network of `tiny_checkpoint` on OpenVINO, with the real face finder."""
+    with Analyzer.open("tiny", "openvino", tiny_checkpoint.path.parents[2], threads=2) as analyzer:
+        yield analyzer
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ class VideoError(Exception):
     """A clip that cannot be analysed.
 
     Attributes:
-        slug: problem type: `media-unreadable`, `unsupported-media` or `media-too-long`.
+        slug: problem type: `media-unreadable`, `unsupported-media`, `media-too-large` or `media-too-long`.
         detail: a sentence that says what is wrong.
     """
 

@@ -47,7 +47,7 @@ class WorkerSettings(BaseSettings):
         commit_seconds: or after so many seconds.
         max_video_seconds: longer clips fail as `media-too-long`.
         max_image_pixels: larger images are refused before they are decoded.
-        max_video_pixels: larger video pictures fail as `unsupported-media`.
+        max_video_pixels: larger video pictures fail as `media-too-large`.
     """
 
     model_config = SettingsConfigDict(env_prefix="ROIGCN_", extra="ignore", frozen=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -102,7 +102,7 @@ class VideoReader:
 
         Raises:
             VideoError: `media-unreadable` (damaged, empty, no clip at all), `unsupported-media` (a format that is
-                not accepted, no video stream, too large a picture), `media-too-long`.
+                not accepted, no video stream), `media-too-large` (pictures), `media-too-long`.
         """
         self._path = path
         self._max_seconds, self._max_pixels, self._threads = max_seconds, max_pixels, threads
@@ -135,7 +135,12 @@ class VideoReader:
             self._container.close()
             self._container = None
 
-    def frames(self, start: int = 0, last_pts_ms: float | None = None) -> Iterator[Frame]:
+    def frames(
+        self,
+        start: int = 0,
+        last_pts_ms: float | None = None,
+        on_activity: Callable[[], None] = lambda: None,
+    ) -> Iterator[Frame]:
         """The pictures from number `start` on, to be called once.
 
         A file that breaks off or holds damaged pieces gives what can be decoded, and `warnings` says so afterwards.
@@ -144,6 +149,7 @@ class VideoReader:
             start: number of the first picture wanted; numbers count decoded pictures from 0, whatever `start` is.
             last_pts_ms: `Frame.pts_ms` of picture `start - 1` from an earlier run. With it a far start is reached by
                 a seek, where that provably gives the same pictures; without it by decoding what comes before.
+            on_activity: called for every picture, those before `start` included.
 
         Raises:
             VideoError: the clip is longer or larger than allowed.
@@ -160,6 +166,7 @@ class VideoReader:
             if index >= start:
                 yield Frame(index, pts_ms, self._upright(picture))
             index += 1
+            on_activity()
             self._ends_ms = max(self._ends_ms, pts_ms + self._frame_ms)
         self._judge_end(index)
 
@@ -168,7 +175,7 @@ class VideoReader:
         try:
             self._container = av.open(str(self._path.absolute()), options=dict(_OPTIONS))
         except av.error.ArgumentError as error:  # a demuxer outside the white list
-            raise VideoError("unsupported-media", f"this kind of file is not accepted as a clip") from error
+            raise VideoError("unsupported-media", "this kind of file is not accepted as a clip") from error
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise VideoError("media-unreadable", f"the file cannot be opened as a clip: {_reason(error)}") from error
         streams = [s for s in self._container.streams.video if not s.disposition & Disposition.attached_pic]
@@ -196,7 +203,7 @@ class VideoReader:
             context.options = {"max_pixels": str(self._max_pixels)}  # the decoder's own limit, for streams that lie
             if context.width * context.height > self._max_pixels:
                 size = f"{context.width} x {context.height}"
-                raise VideoError("unsupported-media", f"the pictures are larger ({size}) than allowed")
+                raise VideoError("media-too-large", f"the pictures are larger ({size}) than allowed")
         duration_ms = self._duration_ms(stream)
         if self._max_seconds is not None and duration_ms is not None and duration_ms > self._max_seconds * 1000:
             raise _too_long(self._max_seconds)

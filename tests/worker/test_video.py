@@ -257,7 +257,7 @@ def test_limits(tmp_path: Path, write_clip: WriteClip) -> None:
     assert caught.value.slug == "media-too-long"
     with pytest.raises(VideoError) as caught:
         probe_video(path, max_pixels=64 * 48 - 1)
-    assert caught.value.slug == "unsupported-media"
+    assert caught.value.slug == "media-too-large"
 
 
 def test_a_clip_that_hides_its_length_is_stopped(tmp_path: Path, write_clip: WriteClip) -> None:
