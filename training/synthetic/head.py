@@ -1,0 +1,135 @@
+"""The head as tensors: blending of shapes, normals, pose and projection to the picture."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.synthetic.pack import FacePack, FloatArray
+from training.synthetic.scene import Scene, rotation
+
+CROP_SCALE = 2.6  # side of the training crop over the side of the box around five points (METHOD 6.4)
+MARGIN = 1.25  # a rendered picture is this much wider than the crop, so that augmentation finds pixels
+PIVOT = (0.0, 0.0, 2.0)  # the point the head turns about
+DEPTH_RANGE = 80.0
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """Vertices in the picture.
+
+    Attributes:
+        points: (B, V, 3) x and y in pixels from the picture's top left corner (not its first pixel's centre), depth
+            0 (near) to 1.
+        normals: (B, V, 3) unit normals in camera space, y up, z to the camera.
+        landmarks: (B, 68, 2) in pixels, the first pixel's centre at (0, 0).
+    """
+
+    points: Tensor
+    normals: Tensor
+    landmarks: Tensor
+
+
+class Head:
+    """A face pack on a device."""
+
+    def __init__(self, pack: FacePack, device: torch.device | str = "cpu") -> None:
+        """Copy the pack's geometry to `device`."""
+        self.device = torch.device(device)
+        self.vertices = torch.from_numpy(pack.vertices).to(self.device)
+        self.identity_modes = torch.from_numpy(pack.identity_modes).to(self.device)
+        self.shapes = torch.from_numpy(pack.shapes).to(self.device)
+        self.triangles = torch.from_numpy(pack.triangles).to(self.device)
+        self.landmarks = torch.from_numpy(pack.landmarks).to(self.device)
+        self.incidence = incidence_matrix(self.triangles, len(self.vertices))
+        self.rest_normals = vertex_normals(self.vertices[None], self.triangles, self.incidence)[0]
+
+    def neutral(self, shape: FloatArray) -> Tensor:
+        """Return (V, 3), the neutral head of a person with (M,) identity weights."""
+        weights = torch.from_numpy(shape).to(self.device)
+        return self.vertices + (weights @ self.identity_modes.flatten(1)).view(-1, 3)
+
+    def deform(self, neutral: Tensor, weights: FloatArray) -> Tensor:
+        """Return (B, V, 3), a (V, 3) neutral head with (B, E) shape weights."""
+        moves = torch.from_numpy(weights).to(self.device) @ self.shapes.flatten(1)
+        return neutral + moves.view(len(weights), -1, 3)
+
+    def project(
+        self, vertices: Tensor, scenes: Sequence[Scene], size: int, framing: Tensor | None = None
+    ) -> Projection:
+        """Turn (B, V, 3) heads, see them through each scene's camera and frame each face in a square picture.
+
+        Args:
+            vertices: B heads.
+            scenes: B scenes.
+            size: side of the pictures in pixels.
+            framing: (B, 3) centre and side of each picture on the plane through the head, as `face_square` gives; None
+                frames each face by its landmarks, so that it fills the picture.
+        """
+        turn = torch.from_numpy(np.stack([rotation(scene) for scene in scenes])).to(self.device)
+        pivot = torch.tensor(PIVOT, device=self.device)
+        posed = (vertices - pivot) @ turn.transpose(1, 2) + pivot
+        distance = torch.tensor([[scene.distance] for scene in scenes], device=self.device)
+        depth = distance - posed[..., 2]
+        flat = torch.stack([posed[..., 0], -posed[..., 1]], -1) * ((distance - 8.0) / depth)[..., None]
+        square = framing
+        if square is None:
+            square = face_square(flat[:, self.landmarks]) * torch.tensor([1.0, 1.0, MARGIN], device=self.device)
+        pixels = (flat - square[:, None, :2]) / square[:, None, 2:] * size + size / 2
+        near_to_far = ((depth - distance + DEPTH_RANGE / 2) / DEPTH_RANGE).clamp(0, 1)
+        return Projection(
+            points=torch.cat([pixels, near_to_far[..., None]], -1),
+            normals=vertex_normals(posed, self.triangles, self.incidence),
+            landmarks=pixels[:, self.landmarks] - 0.5,
+        )
+
+
+def face_square(landmarks: Tensor) -> Tensor:
+    """Return (B, 3), centre x, centre y and side of the training crop around (B, 68, 2) landmarks.
+
+    The box of five points (eye centres, nose tip, mouth corners) in the frame of the eyes, as in METHOD 6.4; the
+    square itself is not turned.
+    """
+    eye_left, eye_right = landmarks[:, 36:42].mean(1), landmarks[:, 42:48].mean(1)
+    along = torch.nn.functional.normalize(eye_right - eye_left, dim=-1)
+    down = torch.stack([-along[:, 1], along[:, 0]], -1)
+    five = torch.stack([eye_left, eye_right, landmarks[:, 30], landmarks[:, 48], landmarks[:, 54]], 1)
+    a, b = (five * along[:, None]).sum(-1), (five * down[:, None]).sum(-1)
+    low = torch.stack([a.amin(1), b.amin(1)], -1)
+    high = torch.stack([a.amax(1), b.amax(1)], -1)
+    middle = (low + high) / 2
+    centre = middle[:, :1] * along + middle[:, 1:] * down
+    side = CROP_SCALE * (high - low).amax(1, keepdim=True)
+    return torch.cat([centre, side], -1)
+
+
+def vertex_normals(vertices: Tensor, triangles: Tensor, incidence: Tensor) -> Tensor:
+    """Return (B, V, 3) unit normals: the sum of each vertex's triangle normals, weighted by area.
+
+    Args:
+        vertices: (B, V, 3).
+        triangles: (T, 3) vertex indices.
+        incidence: (V, T) sparse, see `incidence_matrix`; a product with it is several times faster than index_add.
+    """
+    rows = vertices.transpose(0, 1).flatten(1)  # (V, 3B): whole rows are gathered at once
+    first = rows[triangles[:, 0]]
+    one, two = ((rows[triangles[:, corner]] - first).unflatten(1, (-1, 3)) for corner in (1, 2))
+    faces = torch.linalg.cross(one, two)
+    normals = (incidence @ faces.flatten(1)).unflatten(1, (-1, 3))
+    return torch.nn.functional.normalize(normals, dim=-1).transpose(0, 1).contiguous()
+
+
+def incidence_matrix(triangles: Tensor, vertices: int) -> Tensor:
+    """Return (V, T) sparse float32, 1 where a triangle has a vertex."""
+    numbers = torch.arange(len(triangles), device=triangles.device).repeat_interleave(3)
+    places = torch.stack([triangles.flatten(), numbers])
+    ones = torch.ones(places.shape[1], device=triangles.device)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torch calls compressed rows beta; the product is exact
+        size = (vertices, len(triangles))
+        return torch.sparse_coo_tensor(places, ones, size, check_invariants=False).coalesce().to_sparse_csr()
