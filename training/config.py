@@ -104,13 +104,13 @@ class DataSection(_Section):
 
     Attributes:
         train: part that is trained on.
-        calibration_shards: how many of its last shards are held out for calibration and thresholds.
+        calibration: part with other people, for calibration and thresholds.
         test: part that is scored and never trained on.
         workers: loader processes.
     """
 
     train: str = "train"
-    calibration_shards: int = Field(default=1, ge=0)
+    calibration: str = "calibration"
     test: str = "test"
     workers: int = Field(default=1, ge=0, le=64)
 

@@ -1,4 +1,4 @@
-"""Scores of a network on labelled faces: the crop, maps and decoder of inference, then the tables of `training.metrics`."""
+"""Scores of a network on labelled faces: crop, maps and decoder as in inference, then tables of `training.metrics`."""
 
 from __future__ import annotations
 
@@ -128,9 +128,7 @@ def table_of(predictions: Predictions, au_codes: Sequence[str], calibrator: Cali
         probability, decision = np.clip((predictions.score.astype(np.float64) + 1) / 2, 0, 1), predictions.decision
     else:
         probability, decision = calibrator.probability(predictions.score), calibrator.decide(predictions.score)
-    return score_table(
-        au_codes, predictions.labels, predictions.weights, predictions.score, probability, decision
-    )
+    return score_table(au_codes, predictions.labels, predictions.weights, predictions.score, probability, decision)
 
 
 def mean_auc_interval(predictions: Predictions, repeats: int = 200) -> tuple[float, float]:

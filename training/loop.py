@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
 from model.losses import RoiGcnLoss
-from model.network import NetworkConfig, RoiGcn
+from model.network import SUPERVISION_PREFIX, NetworkConfig, RoiGcn
 from training.config import OptimiserSection, TrainConfig
 from training.data.samples import Batch, RunOrder, TrainingSamples, collate
 from training.data.shards import FaceShards
@@ -79,6 +79,29 @@ def build_network(config: TrainConfig) -> RoiGcn:
 
         load_backbone(network, config.network.backbone_weights)
     return network
+
+
+def carry_weights(network: RoiGcn, state: dict[str, torch.Tensor]) -> None:
+    """Begin with the weights of another run, which may have had another input size (low resolution first).
+
+    Only the supervision head knows the size of the maps: its weight maps are resized, and divided by the growth of the
+    number of pixels that they sum over. Weights of a published checkpoint, which lack that head, leave it as it is.
+
+    Raises:
+        TrainingError: the weights are those of another architecture.
+    """
+    own = network.state_dict()
+    carried = dict(state)
+    key = f"{SUPERVISION_PREFIX}weight"
+    if key in own and key in carried and own[key].shape[1] != carried[key].shape[1]:
+        rows, before, after = carried[key].shape[0], math.isqrt(carried[key].shape[1]), math.isqrt(own[key].shape[1])
+        maps = carried[key].view(rows, 1, before, before)
+        resized = nn.functional.interpolate(maps, size=(after, after), mode="bilinear", align_corners=False)
+        carried[key] = resized.flatten(1) * (before / after) ** 2
+    try:
+        network.load_state_dict(own | carried)
+    except RuntimeError as error:
+        raise TrainingError(f"the weights to start from are of another architecture: {error}") from error
 
 
 def learning_rate(config: OptimiserSection, step: int) -> float:
@@ -192,7 +215,7 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         network = build_network(config)
         if start_from is not None:
-            network.load_state_dict(network.state_dict() | start_from)
+            carry_weights(network, start_from)
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
         self.step = 0
         kind = torch.optim.AdamW if config.optimiser.name == "adamw" else torch.optim.Adam
@@ -228,7 +251,7 @@ class Run:
 
     def _identity(self) -> str:
         """What must not change between start and resume."""
-        return self.config.model_dump_json(exclude={"log": True, "summary": True, "data": {"workers", "test"}})
+        return self.config.model_dump_json(exclude={"log", "summary", "data"})
 
     def save(self) -> None:
         """Write the state from which a killed run goes on."""

@@ -49,8 +49,10 @@ def draw_predictions(
             centres, faces.labels[i], predicted.shape[-1], half_width=reading.roi.half_width, sigma=reading.roi.sigma
         )
         cells = [cv2.resize(pixels, (CELL, CELL), interpolation=cv2.INTER_AREA)]
-        for shown in (strongest(wanted), strongest(predicted)):
-            cells.append(cv2.resize(signed_colours(shown), (CELL, CELL), interpolation=cv2.INTER_NEAREST))
+        cells += [
+            cv2.resize(signed_colours(strongest(shown)), (CELL, CELL), interpolation=cv2.INTER_NEAREST)
+            for shown in (wanted, predicted)
+        ]
         rows.append(np.concatenate([*cells, _names(reading.au_codes, faces.labels[i], wanted, predicted)], axis=1))
     return np.concatenate(rows)
 

@@ -139,7 +139,7 @@ def long_hair(picture: Picture, landmarks: Points, rng: np.random.Generator) -> 
     return _blend(picture, _blur(mask, rng.uniform(0.8, 2.5) * unit), _hair_paint(rng, size, 10))
 
 
-def occluders(picture: Picture, landmarks: Points, rng: np.random.Generator) -> Picture:
+def occluders(picture: Picture, _landmarks: Points, rng: np.random.Generator) -> Picture:
     """One or two ellipses or boxes of any colour, anywhere: hands, cups, microphones, captions."""
     size, unit = picture.shape[0], _unit(picture)
     for _ in range(int(rng.integers(1, 3))):
@@ -159,7 +159,7 @@ def occluders(picture: Picture, landmarks: Points, rng: np.random.Generator) -> 
 # --- light ---------------------------------------------------------------------------------------------------------
 
 
-def shadow(picture: Picture, landmarks: Points, rng: np.random.Generator) -> Picture:
+def shadow(picture: Picture, _landmarks: Points, rng: np.random.Generator) -> Picture:
     """A light gradient or a cast shadow with a soft to hard straight edge."""
     size, unit = picture.shape[0], _unit(picture)
     direction = rng.uniform(0, 2 * np.pi)
@@ -169,7 +169,7 @@ def shadow(picture: Picture, landmarks: Points, rng: np.random.Generator) -> Pic
     return np.asarray(picture * (1 - (1 - lit) * rng.uniform(0.1, 0.65))[..., None], np.float32)
 
 
-def colour(picture: Picture, landmarks: Points, rng: np.random.Generator) -> Picture:
+def colour(picture: Picture, _landmarks: Points, rng: np.random.Generator) -> Picture:
     """Saturation, white balance, contrast, brightness and gamma; sometimes grey."""
     grey = picture.mean(-1, keepdims=True)
     picture = (grey + (picture - grey) * rng.uniform(0.25, 1.4)) * (1 + rng.normal(0, 0.09, 3))
@@ -180,7 +180,7 @@ def colour(picture: Picture, landmarks: Points, rng: np.random.Generator) -> Pic
     return np.asarray(np.clip(picture, 0, 1) ** rng.uniform(0.55, 1.7), np.float32)
 
 
-def expose(picture: Picture, landmarks: Points, rng: np.random.Generator) -> Picture:
+def expose(picture: Picture, _landmarks: Points, rng: np.random.Generator) -> Picture:
     """Lifts a face that came out nearly black, as a camera's exposure would; leaves others alone."""
     size = picture.shape[0]
     brightness = float(picture[size // 4 : size * 7 // 8, size // 4 : size * 3 // 4].mean())
@@ -192,18 +192,18 @@ def expose(picture: Picture, landmarks: Points, rng: np.random.Generator) -> Pic
 # --- camera --------------------------------------------------------------------------------------------------------
 
 
-def sharpen(picture: Picture, landmarks: Points, rng: np.random.Generator) -> Picture:
+def sharpen(picture: Picture, _landmarks: Points, rng: np.random.Generator) -> Picture:
     """Local contrast, as phones add it."""
     soft = _blur(picture, rng.uniform(1, 4) * _unit(picture))
     return np.asarray(picture + (picture - soft) * rng.uniform(0.3, 1.2), np.float32)
 
 
-def defocus(picture: Picture, landmarks: Points, rng: np.random.Generator) -> Picture:
+def defocus(picture: Picture, _landmarks: Points, rng: np.random.Generator) -> Picture:
     """Out of focus, by a Gaussian."""
     return _blur(picture, rng.uniform(0.3, 1.8) * _unit(picture))
 
 
-def low_resolution(picture: Picture, landmarks: Points, rng: np.random.Generator) -> Picture:
+def low_resolution(picture: Picture, _landmarks: Points, rng: np.random.Generator) -> Picture:
     """A small face, enlarged."""
     size = picture.shape[0]
     small = max(8, int(rng.uniform(0.3, 0.86) * size))
@@ -212,7 +212,7 @@ def low_resolution(picture: Picture, landmarks: Points, rng: np.random.Generator
     return np.asarray(cv2.resize(shrunk, (size, size), interpolation=enlarge), np.float32)
 
 
-def motion_blur(picture: Picture, landmarks: Points, rng: np.random.Generator) -> Picture:
+def motion_blur(picture: Picture, _landmarks: Points, rng: np.random.Generator) -> Picture:
     """A straight smear of 3 to 8 pixels at 128."""
     length = max(3, round(rng.uniform(3, 8) * _unit(picture)))
     kernel = np.zeros((length, length), np.float32)
@@ -222,13 +222,13 @@ def motion_blur(picture: Picture, landmarks: Points, rng: np.random.Generator) -
     return np.asarray(cv2.filter2D(picture, -1, kernel / (kernel.sum() + 1e-6)), np.float32)
 
 
-def noise(picture: Picture, landmarks: Points, rng: np.random.Generator) -> Picture:
+def noise(picture: Picture, _landmarks: Points, rng: np.random.Generator) -> Picture:
     """Sensor noise, Gaussian, each channel for itself."""
     strength = np.float32(rng.uniform(0.005, 0.06))
     return np.asarray(picture + rng.standard_normal(picture.shape, np.float32) * strength, np.float32)
 
 
-def compression(picture: Picture, landmarks: Points, rng: np.random.Generator) -> Picture:
+def compression(picture: Picture, _landmarks: Points, rng: np.random.Generator) -> Picture:
     """JPEG at quality 25 to 94."""
     quality = int(rng.integers(25, 95))
     bgr = np.ascontiguousarray(np.uint8(np.clip(picture, 0, 1) * 255)[..., ::-1])

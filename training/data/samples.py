@@ -26,6 +26,7 @@ from training.data.augment import augment_photo
 from training.data.shards import FaceShards
 
 PLAIN_BORDER = 0.2
+MEAN, STD = np.float32(Normalisation().mean), np.float32(Normalisation().std)
 BROWS = slice(17, 27)
 
 
@@ -50,10 +51,9 @@ class Batch:
         return Batch(*(x.to(device) for x in (self.pictures, self.targets, self.labels, self.weights)))
 
 
-def normalise(rgb: npt.NDArray[np.uint8], normalisation: Normalisation = Normalisation()) -> npt.NDArray[np.float32]:
-    """(..., S, S, 3) uint8 to (..., 3, S, S) float32: (rgb / 255 - mean) / std."""
-    mean, std = np.float32(normalisation.mean), np.float32(normalisation.std)
-    scaled = (rgb.astype(np.float32) * np.float32(1 / 255) - mean) / std
+def normalise(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """(..., S, S, 3) uint8 to (..., 3, S, S) float32: (rgb / 255 - mean) / std of a manifest's default."""
+    scaled = (rgb.astype(np.float32) * np.float32(1 / 255) - MEAN) / STD
     return np.ascontiguousarray(np.moveaxis(scaled, -1, -3))
 
 
@@ -91,7 +91,9 @@ def noisy_landmarks(
     return np.asarray(noisy + rng.normal(0, 1, 2) * config.centre_shift * scale)
 
 
-def balance_weights(labels: npt.NDArray[np.float32], weights: npt.NDArray[np.float32], balance: str) -> npt.NDArray[np.float32]:
+def balance_weights(
+    labels: npt.NDArray[np.float32], weights: npt.NDArray[np.float32], balance: str
+) -> npt.NDArray[np.float32]:
     """Weight of a negative and of a positive label per AU.
 
     "sign": half of each AU's weight to either class. "au": inverse occurrence, mean 1 over AUs (Table 4).
@@ -134,8 +136,8 @@ class TrainingSamples(Dataset[tuple[torch.Tensor, ...]]):
         rgb, landmarks = self.faces.face(face)
         size = config.network.input_size
         affine, mirrored = jittered_affine(landmarks, size, rng, config.augment)
-        # Most real crops lie inside their picture, so the renders' missing surroundings are mostly made up by mirroring;
-        # some keep the flat border that inference shows beyond a picture's edge.
+        # Most real crops lie inside their picture, so the renders' missing surroundings are mostly made up by
+        # mirroring; some keep the flat border that inference shows beyond a picture's edge.
         plain = rng.random() < PLAIN_BORDER
         crop = cv2.warpAffine(
             rgb,

@@ -1,0 +1,293 @@
+"""`roigcn train`, `evaluate`, `publish` and `render`, merged into the `roigcn` command.
+
+Nothing heavy is imported until a command runs: every start of `roigcn` loads this file.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from training.config import TrainConfig
+    from training.loop import Progress as Report
+    from training.loop import Run
+    from training.metrics import AuScore, ScoreTable
+
+PANEL = "Train"
+app = typer.Typer(no_args_is_help=True)
+out, err = Console(), Console(stderr=True)
+
+DataOption = Annotated[
+    Path, typer.Option("--data", help="Folder of shards with the parts train, calibration and test (`roigcn render`).")
+]
+ThreadsOption = Annotated[
+    int,
+    typer.Option(help="Processor threads of each process. On a shared machine 1 is best: more wait for one another."),
+]
+
+
+def _fail(message: str) -> NoReturn:
+    err.print(f"[red]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
+    raise typer.Exit(1)
+
+
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    """Turn the errors that a user can mend into one line and exit code 1."""
+    from model.checkpoint import CheckpointError
+    from training.config import ConfigError
+    from training.data.shards import ShardError
+    from training.loop import TrainingError
+
+    try:
+        yield
+    except (CheckpointError, ConfigError, ShardError, TrainingError) as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename or 'file'}: {error.strerror or error}")
+
+
+def _bar(unit: str) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=err,
+        disable=not err.is_terminal,
+    )
+
+
+@app.command(rich_help_panel=PANEL)
+def train(
+    data: DataOption,
+    config: Annotated[str, typer.Option(help="A recipe by name (--list-configs) or a TOML file.")] = "scratch_small",
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder of the run; if it holds one, the run goes on.")] = Path(
+        "runs/latest"
+    ),
+    steps: Annotated[int | None, typer.Option(help="Length of the run, in place of the recipe's.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Samples a step, in place of the recipe's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="In place of the recipe's.")] = None,
+    start_from: Annotated[
+        Path | None, typer.Option(help="Begin with the weights of this run's or checkpoint's folder (fine-tuning).")
+    ] = None,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    devices: Annotated[int, typer.Option(help="GPUs, or processes on a processor.")] = 1,
+    threads: ThreadsOption = 1,
+) -> None:
+    """Train a network, or go on with a run that was stopped.
+
+    Kill it whenever you like: the same command resumes at the last saved step and ends with the same weights.
+
+        roigcn render --split train --out shards/train ...
+        roigcn train --data shards --config scratch_small --out runs/small
+        tensorboard --logdir runs/small
+    """
+    with _clear_errors():
+        import torch
+
+        from training.config import load_config
+        from training.data.shards import FaceShards, find_shards
+        from training.loop import Run
+
+        torch.set_num_threads(max(1, threads))
+        recipe = load_config(config, optimiser__steps=steps, optimiser__batch=batch, seed=seed)
+        codes = recipe.network.au_codes
+        faces = FaceShards(find_shards(data, recipe.data.train), codes)
+        test = FaceShards(find_shards(data, recipe.data.test), codes)
+        run = Run(recipe, faces, out_dir, _weights_of(start_from), accelerator, devices)
+        if not run.fabric.is_global_zero:
+            run.train(evaluate=lambda _: {})
+            return
+        begun = f"resumed at step {run.step}" if run.step else "from the start"
+        err.print(f"{len(faces)} training faces, {len(test)} test faces; {begun} of {recipe.optimiser.steps}")
+        with _bar("steps") as bar:
+            task = bar.add_task(recipe.name, total=recipe.optimiser.steps, completed=run.step)
+
+            def report(progress: Report) -> None:
+                text = (
+                    f"step {progress.step}: maps {progress.loss_maps:.5f}, labels {progress.loss_labels:.4f}, "
+                    f"{progress.images_per_second:.1f} images/s"
+                )
+                bar.update(task, completed=progress.step, description=text)
+                if not err.is_terminal:
+                    err.print(text, highlight=False)
+
+            run.train(report, evaluate=lambda running: _score_in_run(running, test))
+        err.print(f"done: publish it with `roigcn publish {out_dir} --data {data} --name NAME --version 1`")
+
+
+def _weights_of(folder: Path | None) -> dict[str, torch.Tensor] | None:  # type: ignore[name-defined]  # noqa: F821
+    """Weights of a run's or a checkpoint's folder."""
+    if folder is None:
+        return None
+    import torch
+
+    from model.checkpoint import MANIFEST_NAME, load_checkpoint
+    from training.export import read_run
+
+    if (folder / MANIFEST_NAME).exists():
+        return {key: torch.from_numpy(value) for key, value in load_checkpoint(folder).state().items()}
+    return read_run(folder).all_weights
+
+
+def _score_in_run(run: Run, test: object) -> dict[str, float]:
+    """Mean scores on the first test faces with the averaged weights, and a picture of predictions."""
+    from training.data.shards import FaceShards
+    from training.evaluate import Reading, predict, table_of
+    from training.loop import build_network
+    from training.preview import draw_predictions, save_predictions
+
+    assert isinstance(test, FaceShards)
+    network = build_network(run.config).to(run.fabric.device)
+    network.load_state_dict(run.evaluated_state)
+    reading = Reading.of_config(run.config)
+    count = min(len(test), run.config.log.evaluate_faces)
+    chosen = [round(i * (len(test) - 1) / max(count - 1, 1)) for i in range(count)]
+    mean = table_of(predict(network, test, reading, chosen), reading.au_codes).mean
+    picture = draw_predictions(network, test, reading, chosen[:: max(1, count // 8)][:8])
+    save_predictions(run.folder / f"predictions-{run.step:06d}.jpg", picture)
+    err.print(f"step {run.step}: test AUC {mean.auc:.3f}, F1 at 0 {mean.f1:.3f}", highlight=False)
+    return {"test_auc": mean.auc, "test_f1": mean.f1, "test_pr_auc": mean.pr_auc}
+
+
+@app.command(rich_help_panel=PANEL)
+def evaluate(
+    source: Annotated[Path, typer.Argument(help="Folder of a run or of a published checkpoint.")],
+    data: DataOption,
+    part: Annotated[str, typer.Option(help="Part of the data folder to score.")] = "test",
+    calibrate_on: Annotated[
+        str, typer.Option(help="Part that calibration and thresholds are fitted on, for a run; '' for none.")
+    ] = "calibration",
+    csv: Annotated[bool, typer.Option(help="Rows of comma-separated values.")] = False,
+    threads: ThreadsOption = 1,
+) -> None:
+    """Score a run or a checkpoint on labelled faces: a table of measures for each Action Unit.
+
+    roigcn evaluate runs/small --data shards
+    roigcn evaluate model/checkpoints/NAME/1 --data shards --csv
+    """
+    with _clear_errors():
+        import torch
+
+        from training.data.shards import FaceShards, find_shards
+        from training.evaluate import predict, table_of
+        from training.subjects import open_subject
+
+        torch.set_num_threads(max(1, threads))
+        subject = open_subject(source)
+        codes = subject.reading.au_codes
+        faces = FaceShards(find_shards(data, part), codes)
+        held_out = None
+        if subject.calibrator is None and calibrate_on:
+            held_out = FaceShards(find_shards(data, calibrate_on), codes)
+        with _bar("faces") as bar:
+            task = bar.add_task("scoring", total=len(faces) + (len(held_out) if held_out else 0))
+            calibrator = subject.calibrated(held_out, lambda count: bar.advance(task, count))
+            found = predict(subject.network, faces, subject.reading, advance=lambda count: bar.advance(task, count))
+        _print_table(table_of(found, codes, calibrator), csv)
+        if not csv:
+            from training.evaluate import mean_auc_interval
+
+            low, high = mean_auc_interval(found)
+            out.print(f"mean AUC, 95 % over identities: {low:.3f} to {high:.3f}", highlight=False)
+
+
+TABLE_COLUMNS = ("positives", "faces", "auc", "pr_auc", "f1", "f1_all", "precision", "recall", "brier", "ece")
+
+
+def _print_table(table: ScoreTable, csv: bool) -> None:
+    rows: list[tuple[str, AuScore]] = [*zip(table.au_codes, table.rows, strict=True), ("mean", table.mean)]
+    if csv:
+        sys.stdout.write(",".join(("au", *TABLE_COLUMNS)) + "\n")
+        for code, row in rows:
+            sys.stdout.write(",".join([code, *(f"{getattr(row, name):.6g}" for name in TABLE_COLUMNS)]) + "\n")
+        return
+    shown = Table()
+    for heading in ("AU", *TABLE_COLUMNS):
+        shown.add_column(heading, justify="right")
+    for code, row in rows:
+        if code == "mean":
+            shown.add_section()
+        numbers = [f"{getattr(row, name):.0f}" for name in TABLE_COLUMNS[:2]]
+        numbers += [f"{getattr(row, name):.3f}" for name in TABLE_COLUMNS[2:]]
+        shown.add_row(code, *numbers)
+    out.print(shown)
+
+
+@app.command(rich_help_panel=PANEL)
+def publish(
+    run_dir: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    data: DataOption,
+    name: Annotated[str, typer.Option(help="Name of the checkpoint.")],
+    version: Annotated[str, typer.Option(help="Version; a published one is never overwritten.")],
+    described_as: Annotated[str, typer.Option(help="What it was trained on, in words, for the manifest.")],
+    root: Annotated[Path, typer.Option(help="Folder of checkpoints.")] = Path("model/checkpoints"),
+    summary: Annotated[str, typer.Option(help="One line for lists of checkpoints.")] = "",
+    real_faces: Annotated[
+        Path | None, typer.Option(help="Text file with what it was seen to do on real faces.")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Code revision that trained it; default: this one.")] = None,
+    real_data: Annotated[bool, typer.Option(help="Photographs of people were trained on.")] = False,
+    threads: ThreadsOption = 1,
+) -> None:
+    """Make a checkpoint of a run: half-precision weights, manifest with measured figures, model card.
+
+    Calibration and thresholds come from the part `calibration`, the figures from the part `test`.
+
+        roigcn publish runs/small --data shards --name w18s --version 1 --described-as "rendered faces, ..."
+    """
+    with _clear_errors():
+        import torch
+
+        from training.data.shards import FaceShards, find_shards
+        from training.export import publish as publish_run
+        from training.export import read_run
+
+        torch.set_num_threads(max(1, threads))
+        run = read_run(run_dir)
+        parts = [
+            FaceShards(find_shards(data, part), run.config.network.au_codes)
+            for part in (run.config.data.calibration, run.config.data.test)
+        ]
+        notes = real_faces.read_text(encoding="utf-8").strip() if real_faces else ""
+        with _bar("faces") as bar:
+            task = bar.add_task("measuring", total=sum(len(part) for part in parts))
+            checkpoint = publish_run(
+                run,
+                *parts,
+                root=root,
+                name=name,
+                version=version,
+                data_text=described_as,
+                summary=summary,
+                real_faces=notes,
+                synthetic_only=not real_data,
+                revision=revision,
+                advance=lambda count: bar.advance(task, count),
+            )
+        mean = checkpoint.manifest.metrics.mean
+        size = checkpoint.weights_path.stat().st_size / 1e6
+        out.print(f"{checkpoint.path}: {size:.1f} MB, mean AUC {mean['auc']}, mean F1 {mean['f1']}", highlight=False)
+
+
+@app.command("train-configs", rich_help_panel=PANEL)
+def train_configs() -> None:
+    """List the training recipes that come with roigcn."""
+    from training.config import available_configs, load_config
+
+    for name in available_configs():
+        recipe: TrainConfig = load_config(name)
+        out.print(f"{name:16} {recipe.summary}", highlight=False)

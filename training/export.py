@@ -1,0 +1,202 @@
+"""Publishing: a run becomes a versioned checkpoint with an honest manifest and a model card beside the weights.
+
+The figures in the manifest are measured with the half-precision weights that are published, read back from disk: on the
+test part, with calibration and thresholds fitted on the calibration part.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from model.checkpoint import Checkpoint, load_checkpoint, write_checkpoint
+from model.manifest import Architecture, AuMetrics, Calibration, Manifest, Metrics, RoiConfig, Training
+from model.network import SUPERVISION_PREFIX
+from training.calibration import Calibrator, fit_calibrator
+from training.config import TrainConfig
+from training.data.shards import FaceShards
+from training.evaluate import Reading, mean_auc_interval, predict, table_of
+from training.loop import TrainingError, load_state
+from training.metrics import ScoreTable
+from training.model_card import model_card
+
+LICENCE = "Apache-2.0"
+CARD_NAME = "MODEL_CARD.md"
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What a run's folder holds of its result.
+
+    Attributes:
+        config: the recipe.
+        all_weights: the whole network, averaged where averaging was on.
+        step: steps done.
+        data: names and lengths of the training shards.
+    """
+
+    config: TrainConfig
+    all_weights: dict[str, torch.Tensor]
+    step: int
+    data: str
+
+    @property
+    def state(self) -> dict[str, torch.Tensor]:
+        """The weights to publish: without the supervision head, which serves training alone."""
+        return {key: value for key, value in self.all_weights.items() if not key.startswith(SUPERVISION_PREFIX)}
+
+    @property
+    def faces(self) -> int:
+        """Number of different training faces."""
+        return sum(int(shard.rsplit(":", 1)[1]) for shard in self.data.split(";"))
+
+
+def read_run(folder: Path) -> TrainedRun:
+    """The result of a run, finished or not.
+
+    Raises:
+        TrainingError: the folder holds no state.
+    """
+    state = load_state(folder)
+    if state is None:
+        raise TrainingError(f"{folder}: holds no training state; start one with `roigcn train --out {folder}`")
+    weights = state["average"] or state["network"]
+    return TrainedRun(TrainConfig.model_validate_json(state["config"]), weights, int(state["step"]), state["data"])
+
+
+def code_revision() -> str | None:
+    """Commit of the working tree this code runs from, with "+changes" where it differs; None outside a repository."""
+    git = shutil.which("git")
+    here = Path(__file__).resolve().parent
+    if git is None:
+        return None
+
+    def ask(*arguments: str) -> str | None:
+        found = subprocess.run([git, "-C", str(here), *arguments], capture_output=True, text=True, check=False)
+        return found.stdout.strip() if found.returncode == 0 else None
+
+    revision = ask("rev-parse", "--short=12", "HEAD")
+    if not revision:
+        return None
+    return revision + ("+changes" if ask("status", "--porcelain", "--untracked-files=no", "--", "..") else "")
+
+
+def publish(
+    run: TrainedRun,
+    calibration: FaceShards,
+    test: FaceShards,
+    root: Path,
+    name: str,
+    version: str,
+    data_text: str,
+    summary: str = "",
+    real_faces: str = "",
+    synthetic_only: bool = True,
+    revision: str | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Checkpoint:
+    """Measure a run and write it as `<root>/<name>/<version>`.
+
+    Args:
+        run: of `read_run`.
+        calibration: faces of people held out of training and of the test part.
+        test: faces that the published figures are measured on.
+        root: of checkpoints.
+        name: of the checkpoint.
+        version: of the checkpoint; a published version is never overwritten.
+        data_text: what it was trained on, in words.
+        summary: one line for lists.
+        real_faces: what it was seen to do on real faces, in words.
+        synthetic_only: whether no real face was trained on.
+        revision: of the code that trained; the working tree's by default.
+        advance: told how many faces were scored.
+
+    Raises:
+        CheckpointError: the version exists or a weight is not finite.
+    """
+    config, reading = run.config, Reading.of_config(run.config)
+    draft = Manifest(
+        name=name,
+        version=version,
+        summary=summary or config.summary,
+        architecture=Architecture(
+            backbone=config.network.backbone, variant=config.network.variant, phi_act=config.network.phi_act
+        ),
+        au_codes=reading.au_codes,
+        input_size=reading.input_size,
+        map_size=config.map_size,
+        roi=RoiConfig(rule=reading.roi.rule, sigma=reading.roi.sigma, half_width=reading.roi.half_width),
+        decoder=reading.decoder,  # type: ignore[arg-type]  # a name of its Literal
+        training=Training(
+            data=data_text,
+            synthetic_only=synthetic_only,
+            images=run.faces,
+            steps=run.step,
+            revision=revision or code_revision(),
+            date=datetime.now(UTC).date().isoformat(),
+            samples=run.step * config.optimiser.batch,
+            config=config.model_dump(mode="json", exclude={"log"}),
+        ),
+        metrics=Metrics(protocol="not measured"),
+        real_faces=real_faces,
+        licence=LICENCE,
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        rounded = write_checkpoint(Path(scratch) / name / version, run.state, draft).load_network()
+    held_out = predict(rounded, calibration, reading, advance=advance)
+    calibrator = fit_calibrator(held_out.score, held_out.labels, held_out.weights)
+    found = predict(rounded, test, reading, advance=advance)
+    table = table_of(found, reading.au_codes, calibrator)
+    metrics = manifest_metrics(
+        table,
+        protocol=(
+            f"{len(found.labels)} rendered faces of {len(np.unique(found.identities))} identities and of skins that "
+            "were not trained on; ROI centres from the renderer's landmarks; calibration and thresholds from "
+            f"{len(held_out.labels)} other rendered faces held out of training; published half-precision weights"
+        ),
+        plain_f1=table_of(found, reading.au_codes).mean.f1,
+        interval=mean_auc_interval(found),
+    )
+    manifest = draft.model_copy(update={"metrics": metrics, **calibration_fields(calibrator, reading.au_codes)})
+    checkpoint = write_checkpoint(root / name / version, run.state, manifest)
+    (checkpoint.path / CARD_NAME).write_text(model_card(checkpoint.manifest), encoding="utf-8")
+    return load_checkpoint(checkpoint.path)
+
+
+def calibration_fields(calibrator: Calibrator, au_codes: tuple[str, ...]) -> dict[str, object]:
+    """The manifest's `calibration` and `thresholds`; AUs that could not be fitted are left out."""
+    fitted = [k for k in range(len(au_codes)) if np.isfinite(calibrator.slope[k])]
+    return {
+        "calibration": {
+            au_codes[k]: Calibration(
+                slope=round(float(calibrator.slope[k]), 5), intercept=round(float(calibrator.intercept[k]), 5)
+            )
+            for k in fitted
+        },
+        "thresholds": {
+            au_codes[k]: round(float(calibrator.threshold[k]), 4)
+            for k in fitted
+            if np.isfinite(calibrator.threshold[k])
+        },
+    }
+
+
+def manifest_metrics(table: ScoreTable, protocol: str, plain_f1: float, interval: tuple[float, float]) -> Metrics:
+    """A score table as the manifest holds it; numbers rounded to four places, undefined ones null."""
+    rounded = [{key: round(value, 4) for key, value in asdict(row).items()} for row in (*table.rows, table.mean)]
+    mean = {key: value for key, value in rounded[-1].items() if key not in ("positives", "faces")}
+    mean |= {
+        "f1_uncalibrated": round(plain_f1, 4),
+        "auc_low": round(interval[0], 4),
+        "auc_high": round(interval[1], 4),
+    }
+    per_au = {code: AuMetrics.model_validate(row) for code, row in zip(table.au_codes, rounded, strict=False)}
+    return Metrics(protocol=protocol, per_au=per_au, mean=mean)

@@ -1,0 +1,81 @@
+"""The model card: a checkpoint's manifest told to people, with its figures and what it cannot do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from model.action_units import CATALOGUE
+from model.manifest import Manifest
+
+
+def _number(value: Any) -> str:
+    return "–" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _row(code: str, numbers: dict[str, Any], columns: tuple[str, ...]) -> str:
+    cells = []
+    for column in columns:
+        value = numbers.get(column)
+        cells.append(str(int(value)) if column in ("positives", "faces") and value is not None else _number(value))
+    name = CATALOGUE[code].name if code in CATALOGUE else ""
+    return f"| {code} | {name} | " + " | ".join(cells) + " |"
+
+
+COLUMNS = ("positives", "faces", "auc", "pr_auc", "f1", "f1_all", "precision", "recall", "brier", "ece")
+HEADINGS = ("positives", "faces", "AUC", "PR-AUC", "F1", "F1 of always yes", "precision", "recall", "Brier", "ECE")
+
+
+def model_card(manifest: Manifest) -> str:
+    """Markdown of a published manifest."""
+    training, metrics = manifest.training, manifest.metrics
+    extra = training.model_extra or {}
+    rows = [
+        _row(code, metrics.per_au[code].model_dump(), COLUMNS) for code in manifest.au_codes if code in metrics.per_au
+    ]
+    mean = dict(metrics.mean)
+    low, high = mean.get("auc_low"), mean.get("auc_high")
+    origin = "rendered faces only; no photograph of a person was used" if training.synthetic_only else "see below"
+    side = 2 * manifest.roi.half_width + 1
+    lines = [
+        f"# {manifest.ref}",
+        "",
+        manifest.summary,
+        "",
+        f"* **Network**: {manifest.architecture.backbone}, variant `{manifest.architecture.variant}`, "
+        f"{manifest.parameters:,} parameters, {manifest.weights_dtype} weights.",
+        f"* **Input**: RGB crops of {manifest.input_size} x {manifest.input_size} pixels "
+        f"(`{manifest.crop.method}` x {manifest.crop.scale}); maps of {manifest.map_size} x {manifest.map_size}, "
+        f"windows of {side} x {side}, sigma {manifest.roi.sigma}, rule `{manifest.roi.rule}`, "
+        f"decoder `{manifest.decoder}`.",
+        f"* **Training data**: {training.data} ({origin}).",
+        f"* **Training**: {training.steps} steps, {extra.get('samples', '?')} samples of {training.images} pictures, "
+        f"{training.date}, code revision {training.revision}.",
+        f"* **Licence**: {manifest.licence}.",
+        "",
+        "## Measured",
+        "",
+        f"{metrics.protocol[:1].upper()}{metrics.protocol[1:]}.",
+        "",
+        "| AU | name | " + " | ".join(HEADINGS) + " |",
+        "| --- | --- |" + " --: |" * len(HEADINGS),
+        *rows,
+        _row("mean", mean, COLUMNS),
+        "",
+        f"Mean AUC {_number(mean.get('auc'))}"
+        + (f" (95 % over identities {_number(low)} to {_number(high)})" if low is not None else "")
+        + f"; mean F1 at the paper's threshold 0, without calibration: {_number(mean.get('f1_uncalibrated'))}.",
+        "",
+        "## Real faces",
+        "",
+        manifest.real_faces or "Not tried.",
+        "",
+        "## Limits",
+        "",
+        "* A score says how sure the network is that an Action Unit occurred. It is not the FACS intensity.",
+        "* Figures on rendered faces do not carry over to photographs: expect less there, least of all for brows, "
+        "lids, dimples and lip tightening.",
+        "* Probabilities are calibrated on rendered faces, where Action Units are commoner than in daily life.",
+        "* Not validated for any decision about a person.",
+        "",
+    ]
+    return "\n".join(lines)
