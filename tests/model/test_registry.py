@@ -9,7 +9,6 @@ import pytest
 from model.checkpoint import Checkpoint, CheckpointError, write_checkpoint
 from model.registry import BUILTIN_ROOT, Registry
 
-
 Publish = Callable[[Path, str, str, str], Checkpoint]
 
 
