@@ -30,8 +30,8 @@ TINY = 1e-12  # keeps 1/sqrt finite when every degree of a picture is 0
 
 
 class _BilinearUpsample(torch.autograd.Function):
-    """F.interpolate with a gradient made of two small matrix products: PyTorch's own takes five times the forward on
-    processors, a fifth of a whole training step."""
+    """F.interpolate with a gradient of two small matrix products: PyTorch's own took a fifth of a training step on a
+    processor (HRNet-W18-small, 128 px, bfloat16)."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, part: Tensor, factor: int) -> Tensor:
@@ -39,7 +39,7 @@ class _BilinearUpsample(torch.autograd.Function):
         return F.interpolate(part, scale_factor=float(factor), mode="bilinear", align_corners=False)
 
     @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]  # one output
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
         (height, width), factor = ctx.size, ctx.factor  # type: ignore[attr-defined]
         rows = _linear_weights(height, factor, gradient.dtype)
         columns = _linear_weights(width, factor, gradient.dtype)
