@@ -17,14 +17,19 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from training.synthetic.cli import app as rendering
+
 if TYPE_CHECKING:
-    from training.config import TrainConfig
+    import torch
+
+    from training.data.shards import FaceShards
     from training.loop import Progress as Report
     from training.loop import Run
     from training.metrics import AuScore, ScoreTable
 
-PANEL = "Train"
+PANEL = "Training"
 app = typer.Typer(no_args_is_help=True)
+app.registered_commands.extend(rendering.registered_commands)
 out, err = Console(), Console(stderr=True)
 
 DataOption = Annotated[
@@ -73,7 +78,9 @@ def _bar(unit: str) -> Progress:
 @app.command(rich_help_panel=PANEL)
 def train(
     data: DataOption,
-    config: Annotated[str, typer.Option(help="A recipe by name (--list-configs) or a TOML file.")] = "scratch_small",
+    config: Annotated[
+        str, typer.Option(help="A recipe by name (`roigcn train-configs`) or a TOML file.")
+    ] = "scratch_small",
     out_dir: Annotated[Path, typer.Option("--out", help="Folder of the run; if it holds one, the run goes on.")] = Path(
         "runs/latest"
     ),
@@ -129,7 +136,7 @@ def train(
         err.print(f"done: publish it with `roigcn publish {out_dir} --data {data} --name NAME --version 1`")
 
 
-def _weights_of(folder: Path | None) -> dict[str, torch.Tensor] | None:  # type: ignore[name-defined]  # noqa: F821
+def _weights_of(folder: Path | None) -> dict[str, torch.Tensor] | None:
     """Weights of a run's or a checkpoint's folder."""
     if folder is None:
         return None
@@ -143,14 +150,12 @@ def _weights_of(folder: Path | None) -> dict[str, torch.Tensor] | None:  # type:
     return read_run(folder).all_weights
 
 
-def _score_in_run(run: Run, test: object) -> dict[str, float]:
+def _score_in_run(run: Run, test: FaceShards) -> dict[str, float]:
     """Mean scores on the first test faces with the averaged weights, and a picture of predictions."""
-    from training.data.shards import FaceShards
     from training.evaluate import Reading, predict, table_of
     from training.loop import build_network
     from training.preview import draw_predictions, save_predictions
 
-    assert isinstance(test, FaceShards)
     network = build_network(run.config).to(run.fabric.device)
     network.load_state_dict(run.evaluated_state)
     reading = Reading.of_config(run.config)
@@ -258,16 +263,16 @@ def publish(
 
         torch.set_num_threads(max(1, threads))
         run = read_run(run_dir)
-        parts = [
-            FaceShards(find_shards(data, part), run.config.network.au_codes)
-            for part in (run.config.data.calibration, run.config.data.test)
-        ]
+        codes = run.config.network.au_codes
+        held_out = FaceShards(find_shards(data, run.config.data.calibration), codes)
+        test = FaceShards(find_shards(data, run.config.data.test), codes)
         notes = real_faces.read_text(encoding="utf-8").strip() if real_faces else ""
         with _bar("faces") as bar:
-            task = bar.add_task("measuring", total=sum(len(part) for part in parts))
+            task = bar.add_task("measuring", total=len(held_out) + len(test))
             checkpoint = publish_run(
                 run,
-                *parts,
+                held_out,
+                test,
                 root=root,
                 name=name,
                 version=version,
@@ -289,5 +294,4 @@ def train_configs() -> None:
     from training.config import available_configs, load_config
 
     for name in available_configs():
-        recipe: TrainConfig = load_config(name)
-        out.print(f"{name:16} {recipe.summary}", highlight=False)
+        out.print(f"{name:16} {load_config(name).summary}", highlight=False)

@@ -39,7 +39,7 @@ class NetworkSection(_Section):
 
     backbone: str = "hrnet_w18"
     variant: Literal["heatmap", "neg", "neg_gcn", "full"] = "full"
-    phi_act: str = "relu"
+    phi_act: Literal["relu", "softplus"] = "relu"
     input_size: int = Field(default=256, ge=32, multiple_of=32)
     aus: str | tuple[str, ...] = "faces15"
     backbone_weights: Path | None = None

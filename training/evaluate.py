@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from model.decode import decode
+from model.decode import Decoder, decode
 from model.geometry import crop_to_map
 from model.manifest import Manifest, RoiConfig
 from model.network import RoiGcn
@@ -35,14 +35,14 @@ class Reading:
     au_codes: tuple[str, ...]
     input_size: int
     roi: RoiConfig
-    decoder: str
+    decoder: Decoder
 
     @classmethod
     def of_config(cls, config: TrainConfig) -> Reading:
         """As a run with this configuration is read."""
         target = config.target
         roi = RoiConfig(rule=target.rule, sigma=target.sigma, half_width=target.half_width)
-        decoder = "positives" if config.network.variant == "heatmap" else "mask"
+        decoder: Decoder = "positives" if config.network.variant == "heatmap" else "mask"
         return cls(config.network.au_codes, config.network.input_size, roi, decoder)
 
     @classmethod

@@ -134,7 +134,7 @@ def publish(
         input_size=reading.input_size,
         map_size=config.map_size,
         roi=RoiConfig(rule=reading.roi.rule, sigma=reading.roi.sigma, half_width=reading.roi.half_width),
-        decoder=reading.decoder,  # type: ignore[arg-type]  # a name of its Literal
+        decoder=reading.decoder,
         training=Training(
             data=data_text,
             synthetic_only=synthetic_only,

@@ -24,7 +24,7 @@ def signed_colours(values: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
     """(H, W) from -1 to 1 as RGB: red above 0, blue below, white at 0."""
     strength = np.clip(values, -1, 1)[..., None]
     red, blue = np.array([200.0, 30, 30]), np.array([30.0, 60, 200])
-    return np.uint8(255 + np.abs(strength) * (np.where(strength > 0, red, blue) - 255))
+    return np.asarray(255 + np.abs(strength) * (np.where(strength > 0, red, blue) - 255), np.uint8)
 
 
 def strongest(maps: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:

@@ -15,18 +15,23 @@ import numpy as np
 import numpy.typing as npt
 
 Picture = npt.NDArray[np.float32]
-Points = npt.NDArray[np.float64]
+Points = npt.NDArray[np.floating]
 Effect = Callable[[Picture, Points, np.random.Generator], Picture]
 
 FIXED_POINT_BITS = 4  # cv2 draws at 1/16 pixel
 
 
 def _unit(picture: Picture) -> float:
-    return picture.shape[0] / 128.0
+    return float(picture.shape[0]) / 128
 
 
 def _fixed(points: Points) -> npt.NDArray[np.int32]:
     return np.round(points * (1 << FIXED_POINT_BITS)).astype(np.int32)
+
+
+def _fixed_pair(point: Points) -> tuple[int, int]:
+    x, y = _fixed(point).tolist()
+    return int(x), int(y)
 
 
 def _polygon_mask(size: int, *polygons: Points) -> Picture:
@@ -90,18 +95,20 @@ def glasses(picture: Picture, landmarks: Points, rng: np.random.Generator) -> Pi
     angle = float(np.degrees(np.arctan2(dy, dx)))
     colour = (rng.uniform(0, 0.25) * np.ones(3) if rng.random() < 0.7 else rng.uniform(0, 1, 3)).tolist()
     thickness = max(1, round(rng.uniform(0.8, 3.2) * unit))
-    axes = _fixed(outer_distance * np.array([0.25 * rng.uniform(0.8, 1.15), 0.19 * rng.uniform(0.75, 1.25)]))
+    axes = _fixed_pair(outer_distance * np.array([0.25 * rng.uniform(0.8, 1.15), 0.19 * rng.uniform(0.75, 1.25)]))
     dark = rng.random() < 0.15
     worn = picture.copy()
     for eye, temple in zip(_eye_centres(landmarks), (0, 16), strict=True):
-        centre = _fixed(eye - 0.04 * outer_distance * _face_up(landmarks))
+        centre = _fixed_pair(eye - 0.04 * outer_distance * _face_up(landmarks))
         if dark:
             cv2.ellipse(worn, centre, axes, angle, 0, 360, (0.05, 0.05, 0.06), -1, cv2.LINE_AA, FIXED_POINT_BITS)
         cv2.ellipse(worn, centre, axes, angle, 0, 360, colour, thickness, cv2.LINE_AA, FIXED_POINT_BITS)
         side = landmarks[temple] + 0.4 * (landmarks[36 if temple == 0 else 45] - landmarks[temple])
-        cv2.line(worn, _fixed(side), _fixed(landmarks[temple]), colour, thickness, cv2.LINE_AA, FIXED_POINT_BITS)
+        cv2.line(
+            worn, _fixed_pair(side), _fixed_pair(landmarks[temple]), colour, thickness, cv2.LINE_AA, FIXED_POINT_BITS
+        )
     half = 0.08 * (landmarks[45] - landmarks[36])
-    ends = _fixed(landmarks[27] - half), _fixed(landmarks[27] + half)
+    ends = _fixed_pair(landmarks[27] - half), _fixed_pair(landmarks[27] + half)
     cv2.line(worn, *ends, colour, thickness, cv2.LINE_AA, FIXED_POINT_BITS)
     opacity = rng.uniform(0.6, 1.0)
     return np.asarray(picture * (1 - opacity) + worn * opacity, np.float32)
@@ -150,7 +157,9 @@ def occluders(picture: Picture, _landmarks: Points, rng: np.random.Generator) ->
         if rng.random() < 0.5:
             cv2.ellipse(mask, rectangle, 1.0, -1, cv2.LINE_AA)
         else:
-            cv2.fillPoly(mask, [_fixed(cv2.boxPoints(rectangle))], 1.0, cv2.LINE_AA, FIXED_POINT_BITS)
+            cv2.fillPoly(
+                mask, [_fixed(np.asarray(cv2.boxPoints(rectangle), np.float64))], 1.0, cv2.LINE_AA, FIXED_POINT_BITS
+            )
         texture = 0.2 * rng.random() * _smooth_noise(rng, size, 16, 16)
         picture = _blend(picture, mask, np.clip(rng.uniform(0, 1, 3) + texture[..., None], 0, 1))
     return picture
@@ -218,7 +227,7 @@ def motion_blur(picture: Picture, _landmarks: Points, rng: np.random.Generator) 
     kernel = np.zeros((length, length), np.float32)
     kernel[length // 2] = 1 / length
     turn = cv2.getRotationMatrix2D((length / 2 - 0.5, length / 2 - 0.5), float(rng.uniform(0, 180)), 1.0)
-    kernel = cv2.warpAffine(kernel, turn, (length, length))
+    kernel = np.asarray(cv2.warpAffine(kernel, turn, (length, length)), np.float32)
     return np.asarray(cv2.filter2D(picture, -1, kernel / (kernel.sum() + 1e-6)), np.float32)
 
 
@@ -231,9 +240,9 @@ def noise(picture: Picture, _landmarks: Points, rng: np.random.Generator) -> Pic
 def compression(picture: Picture, _landmarks: Points, rng: np.random.Generator) -> Picture:
     """JPEG at quality 25 to 94."""
     quality = int(rng.integers(25, 95))
-    bgr = np.ascontiguousarray(np.uint8(np.clip(picture, 0, 1) * 255)[..., ::-1])
+    bgr = np.ascontiguousarray((np.clip(picture, 0, 1) * 255).astype(np.uint8)[..., ::-1])
     _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), np.float32) / 255
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), np.float32) * np.float32(1 / 255)
 
 
 # In the order of the world. Probabilities are those of the first experiment's list; blur is one of three kinds or none.
@@ -269,7 +278,7 @@ def augment_photo(
     """
     if strength <= 0:
         return rgb
-    picture = rgb.astype(np.float32) / 255
+    picture: Picture = rgb.astype(np.float32) / np.float32(255)
     points = np.asarray(landmarks, np.float64)
     for probability, kinds in EFFECTS:
         if rng.random() < probability * strength:

@@ -26,7 +26,7 @@ from training.data.augment import augment_photo
 from training.data.shards import FaceShards
 
 PLAIN_BORDER = 0.2
-MEAN, STD = np.float32(Normalisation().mean), np.float32(Normalisation().std)
+MEAN, STD = np.array(Normalisation().mean, np.float32), np.array(Normalisation().std, np.float32)
 BROWS = slice(17, 27)
 
 
@@ -67,7 +67,7 @@ def jittered_affine(
     """
     base = crop_affine(landmarks, size, CROP_SCALE)
     angle = math.radians(rng.uniform(-config.rotation_degrees, config.rotation_degrees))
-    zoom = math.exp(rng.uniform(*(math.log(z) for z in config.zoom)))
+    zoom = math.exp(rng.uniform(math.log(config.zoom[0]), math.log(config.zoom[1])))
     mirrored = bool(rng.random() < config.flip)
     turn = zoom * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     if mirrored:
@@ -111,7 +111,7 @@ def balance_weights(
         table = np.stack([inverse, inverse])
     else:
         table = np.ones((2, labels.shape[1]))
-    return np.minimum(table, 10).astype(np.float32)
+    return np.asarray(np.minimum(table, 10), np.float32)
 
 
 class TrainingSamples(Dataset[tuple[torch.Tensor, ...]]):
