@@ -165,15 +165,15 @@ def find_peaks(maps: npt.ArrayLike, half_width: int = 3, sigma: float = 1.0) -> 
     strength = np.abs(np.where(finite[:, None, None], flat, 0))
     smooth = _band(height, half_width, sigma) @ strength @ _band(width, half_width, sigma)
     peaks = np.where(smooth >= _neighbourhood_maximum(smooth), smooth, -1.0)
-    first = peaks.reshape(len(flat), -1).argmax(axis=1)
+    first = peaks.reshape(len(flat), height * width).argmax(axis=1)
     y1, x1 = np.divmod(first, width)
     near = (np.abs(np.arange(height) - y1[:, None]) <= half_width)[:, :, None] & (
         np.abs(np.arange(width) - x1[:, None]) <= half_width
     )[:, None, :]
-    rest = np.where(near, -1.0, peaks).reshape(len(flat), -1)
+    rest = np.where(near, -1.0, peaks).reshape(len(flat), height * width)
     second = rest.argmax(axis=1)
     row = np.arange(len(flat))
-    weak = rest[row, second] < SECOND_PEAK_SHARE * smooth.reshape(len(flat), -1)[row, first]
+    weak = rest[row, second] < SECOND_PEAK_SHARE * smooth.reshape(len(flat), height * width)[row, first]
     y2, x2 = np.divmod(np.where(weak, first, second), width)
     centres = np.stack([np.stack([x1, y1], axis=-1), np.stack([x2, y2], axis=-1)], axis=1).astype(np.float64)
     swapped = x1 > x2

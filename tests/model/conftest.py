@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,15 @@ _HALF = {
     **dict(zip((57, 58, 59), [(0, 2.45), (-0.25, 2.42), (-0.55, 2.32)], strict=True)),
     **dict(zip((60, 61, 62, 66, 67), [(-0.7, 2.1), (-0.3, 2.07), (0, 2.1), (0, 2.2), (-0.3, 2.2)], strict=True)),
 }
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: tiny networks gain nothing from more, and lose much on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
