@@ -98,6 +98,7 @@ class VideoRun:
     Attributes:
         info: what is known of the clip.
         tracker: after each yielded result, the tracker's state to go on from there.
+        finished: whether the last frame has been yielded.
         warnings: after the last result, what was wrong with the file though it could be read.
     """
 
@@ -133,6 +134,7 @@ class VideoRun:
         )
         self.info: VideoInfo = self._reader.info
         self.tracker = self._resume.tracker
+        self.finished = False
         self._decoded: Channel[Frame] = Channel(_DECODED_AHEAD)
         self._cropped: Channel[_Work] = Channel(_CROPPED_AHEAD)
         self._results: Channel[tuple[FrameResult, TrackerState]] = Channel(_RESULTS_AHEAD)
@@ -165,6 +167,7 @@ class VideoRun:
         for result, tracker in self._results:
             self.tracker = tracker
             yield result
+        self.finished = True
 
     def _decode(self) -> Iterator[Frame]:
         return self._reader.frames(self._resume.frame, self._resume.last_pts_ms, self._on_activity)

@@ -38,6 +38,7 @@ class WorkerSettings(BaseSettings):
         checkpoint: `name[:version]` of the checkpoint to use; unset means the registry's active one.
         assets_dir: folder of the face nets; unset means the user's cache.
         cache_dir: folder of converted graphs; unset means `data_dir/cache`.
+        concurrency: children of a worker process, each with the network; one per GPU. More than 1 needs a broker.
         batch_size: the most faces in one run of the engine, and the most image jobs in one claim.
         lease_seconds: how long a claimed job stays claimed without a heartbeat.
         sweep_seconds: period of the sweep: heartbeat, requeue of lost jobs, ring.
@@ -61,6 +62,7 @@ class WorkerSettings(BaseSettings):
     checkpoint: str | None = None
     assets_dir: Path | None = None
     cache_dir: Path | None = None
+    concurrency: int = Field(default=1, ge=1)
     batch_size: int = Field(default=16, ge=1, le=256)
     lease_seconds: float = Field(default=20.0, gt=0)
     sweep_seconds: float = Field(default=3.0, gt=0)

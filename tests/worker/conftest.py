@@ -32,6 +32,7 @@ def make_result() -> Callable[..., FrameResult]:
                 box_xyxy=np.array([10.5, 20, 110, 140], np.float32),
                 score=0.75,
                 landmarks=rng.uniform(0, 640, (68, 2)).astype(np.float32),
+                presence=0.875,
                 track=track,
             )
             prediction = AuPrediction(

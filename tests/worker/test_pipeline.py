@@ -130,5 +130,5 @@ def test_no_clip_at_all(tmp_path: Path, tiny_analyzer: Analyzer) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"\xff\xfe", b'{"version": 2}', b"[]", b'{"version":1,"tracks":[{}]}'])
 def test_a_foreign_tracker_state_is_refused(data: bytes) -> None:
-    with pytest.raises(ValueError, match="state of a tracker|tracker.s state"):
+    with pytest.raises(ValueError, match=r"state of a tracker|tracker.s state"):
         decode_tracker(data)

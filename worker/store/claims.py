@@ -101,8 +101,11 @@ class ClaimRepository:
 
     def describe(
         self, job: Job, *, checkpoint_id: UUID, width: int, height: int, frames_total: int | None = None
-    ) -> None:
+    ) -> JobState:
         """Record what the worker learnt when it opened the picture or clip.
+
+        Returns:
+            `RUNNING`, or `CANCELLING` when the worker should stop.
 
         Raises:
             LeaseLostError: roll back.
@@ -110,15 +113,19 @@ class ClaimRepository:
         values: dict[str, Any] = {"checkpoint_id": checkpoint_id, "width": width, "height": height}
         if frames_total is not None:
             values["frames_total"] = frames_total
-        self._change(job, values)
+        return self._change(job, values).state
 
     def finish(self, job: Job, *, frames_total: int, warnings: Sequence[str] = ()) -> Job:
-        """The job has succeeded. At any end an image's bytes are dropped unless the client wanted them stored.
+        """The job has succeeded, with so many frames in all.
+
+        At any end an image's bytes are dropped unless the client wanted them stored.
 
         Raises:
             LeaseLostError: roll back.
         """
-        return self._end(job, JobState.SUCCEEDED, frames_total=frames_total, warnings=list(warnings))
+        return self._end(
+            job, JobState.SUCCEEDED, frames_done=frames_total, frames_total=frames_total, warnings=list(warnings)
+        )
 
     def fail(self, job: Job, error: JobError) -> Job:
         """The job has failed for good; frames that were committed stay.

@@ -206,10 +206,11 @@ class JobRepository:
         self.get_or_raise(tenant, job_id)
         return self._delete(sa.and_(*_of(tenant, job_id)))
 
-    def delete_expired(self, limit: int = 100) -> Sequence[str]:
-        """Delete jobs past `expires_at`, of all tenants; returns uris as `delete` does."""
-        expired = sa.select(jobs.c.id).where(jobs.c.expires_at < sa.func.now()).limit(limit)
-        return self._delete(jobs.c.id.in_(expired.with_for_update(skip_locked=True)))
+    def delete_expired(self, limit: int = 100) -> tuple[int, Sequence[str]]:
+        """Delete up to `limit` jobs past `expires_at`, of all tenants; returns how many, and uris as `delete` does."""
+        query = sa.select(jobs.c.id).where(jobs.c.expires_at < sa.func.now()).limit(limit)
+        expired = self._connection.execute(query.with_for_update(skip_locked=True)).scalars().all()
+        return len(expired), self._delete(jobs.c.id.in_(expired)) if expired else ()
 
     def queue_depth(self, kind: JobKind, tenant: str | None = None) -> int:
         """How many jobs of this kind are queued, of one tenant or of all."""

@@ -6,7 +6,9 @@ Reads take the `Job` that `JobRepository.get` gave for the tenant: that is where
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
+from typing import TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
@@ -17,6 +19,8 @@ from worker.store.database import driver_connection
 from worker.store.records import FaceRow, FrameResult, FrameRow, Job, RoiStorage, TrackRow
 from worker.store.rows import face_of, floats, landmarks_bytes
 from worker.store.tables import face_frames, frames, roi_maps, tracks
+
+_Row: TypeAlias = tuple[object, ...]
 
 _FACE_COLUMNS = {
     "job_id": "uuid",
@@ -38,6 +42,54 @@ _FRAME_COLUMNS = {"job_id": "uuid", "frame": "int4", "pts_ms": "float8", "faces"
 _MAP_COLUMNS = {"job_id": "uuid", "frame": "int4", "face": "int2", "codec": "int2", "data": "bytea"}
 
 
+@dataclass(frozen=True, slots=True)
+class FrameRows:
+    """A frame as `ResultRepository.copy_rows` takes it: tuples in the order of the columns, ROI maps compressed.
+
+    Attributes:
+        frame: for `frames`.
+        faces: for `face_frames`.
+        maps: for `roi_maps`.
+        sightings: (track, frame) pairs for `tracks`.
+    """
+
+    frame: _Row
+    faces: tuple[_Row, ...]
+    maps: tuple[_Row, ...]
+    sightings: tuple[tuple[int, int], ...]
+
+
+def frame_rows(job: Job, result: FrameResult) -> FrameRows:
+    """Prepare a frame for storage, as `job.options.roi` says."""
+    keep, faces, maps = job.options.roi, [], []
+    for number, (face, au) in enumerate(result.faces):
+        key = (job.id, result.index, number)
+        peaks = (None, None) if keep is RoiStorage.NONE else (floats(au.roi_amplitude), floats(au.roi_centres))
+        faces.append(
+            (
+                *key,
+                face.track,
+                result.pts_ms,
+                floats(face.box_xyxy),
+                float(face.score),
+                float(face.presence),
+                landmarks_bytes(face.landmarks),
+                floats(au.score),
+                floats(au.probability),
+                au.active.tolist(),
+                *peaks,
+            )
+        )
+        if keep is RoiStorage.FULL:
+            maps.append((*key, roi_codec.CODEC_ZSTD4, roi_codec.encode(au.roi_maps)))
+    return FrameRows(
+        frame=(job.id, result.index, result.pts_ms, len(result.faces)),
+        faces=tuple(faces),
+        maps=tuple(maps),
+        sightings=tuple((face.track, result.index) for face, _ in result.faces),
+    )
+
+
 class ResultRepository:
     """Rows that the pipeline wrote. Every method runs in the caller's transaction; the caller commits."""
 
@@ -50,39 +102,14 @@ class ResultRepository:
         Raises:
             sqlalchemy.exc.DBAPIError or psycopg.Error: a frame that is stored already, among others; roll back.
         """
-        keep = job.options.roi
-        faces = [(frame, number, *pair) for frame in results for number, pair in enumerate(frame.faces)]
-        self._copy(
-            "frames", _FRAME_COLUMNS, [(job.id, frame.index, frame.pts_ms, len(frame.faces)) for frame in results]
-        )
-        rows = []
-        for frame, number, face, au in faces:
-            peaks = (None, None) if keep is RoiStorage.NONE else (floats(au.roi_amplitude), floats(au.roi_centres))
-            rows.append(
-                (
-                    job.id,
-                    frame.index,
-                    number,
-                    face.track,
-                    frame.pts_ms,
-                    floats(face.box_xyxy),
-                    float(face.score),
-                    float(face.presence),
-                    landmarks_bytes(face.landmarks),
-                    floats(au.score),
-                    floats(au.probability),
-                    au.active.tolist(),
-                    *peaks,
-                )
-            )
-        self._copy("face_frames", _FACE_COLUMNS, rows)
-        if keep is RoiStorage.FULL:
-            blocks = [
-                (job.id, frame.index, number, roi_codec.CODEC_ZSTD4, roi_codec.encode(au.roi_maps))
-                for frame, number, _, au in faces
-            ]
-            self._copy("roi_maps", _MAP_COLUMNS, blocks)
-        self._extend_tracks(job, [(face.track, frame.index) for frame, _, face, _ in faces])
+        self.copy_rows(job, [frame_rows(job, result) for result in results])
+
+    def copy_rows(self, job: Job, rows: Sequence[FrameRows]) -> None:
+        """The same for frames that `frame_rows` has prepared (and made smaller) as they came."""
+        self._copy("frames", _FRAME_COLUMNS, [frame.frame for frame in rows])
+        self._copy("face_frames", _FACE_COLUMNS, [face for frame in rows for face in frame.faces])
+        self._copy("roi_maps", _MAP_COLUMNS, [block for frame in rows for block in frame.maps])
+        self._extend_tracks(job, [sighting for frame in rows for sighting in frame.sightings])
 
     def frames_page(self, job: Job, after: int | None = None, limit: int = 500) -> list[FrameRow]:
         """Up to `limit` frames with their faces, in order, after frame number `after` (None: from the first)."""
@@ -130,7 +157,7 @@ class ResultRepository:
         query = sa.select(*columns).where(tracks.c.job_id == job.id).order_by(tracks.c.track)
         return [TrackRow(*row) for row in self._connection.execute(query)]
 
-    def _copy(self, table: str, columns: dict[str, str], rows: Sequence[tuple[object, ...]]) -> None:
+    def _copy(self, table: str, columns: dict[str, str], rows: Sequence[_Row]) -> None:
         if not rows:
             return
         statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT binary)"

@@ -156,6 +156,7 @@ def test_the_ends_of_a_job(engine: sa.Engine, make_video_job: Callable[..., Job]
         claims.describe(good, checkpoint_id=checkpoint.id, width=640, height=480, frames_total=11)
         done = claims.finish(good, frames_total=10, warnings=["the file is truncated"])
         failed = claims.fail(bad, JobError("media-too-long", "too long"))
+    assert done.frames_done == 10
     assert (done.state, done.frames_total, done.width, done.height) == (JobState.SUCCEEDED, 10, 640, 480)
     assert (done.checkpoint_id, done.warnings, done.lease) == (checkpoint.id, ("the file is truncated",), None)
     assert (failed.state, failed.error) == (JobState.FAILED, JobError("media-too-long", "too long"))

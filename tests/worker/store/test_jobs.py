@@ -157,7 +157,8 @@ def test_expired_jobs_are_deleted_and_others_stay(engine: sa.Engine) -> None:
         later = repository.create_image_job("lab", b"", deadline_seconds=9, expires_seconds=60)
         never = repository.create_image_job("lab", b"", deadline_seconds=9)
     with engine.begin() as connection:
-        assert JobRepository(connection).delete_expired() == []
+        assert JobRepository(connection).delete_expired() == (1, [])
+        assert JobRepository(connection).delete_expired() == (0, ())
         left = {job.id for job in JobRepository(connection).list("lab")}
     assert left == {later.id, never.id}
     assert gone.id not in left
