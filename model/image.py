@@ -183,6 +183,7 @@ def _to_8_bits(values: npt.NDArray[Any]) -> UInt8Array:
     """Wide greyscale to 8 bits: by the range of its type or, where that is open, the least usual one that holds it."""
     wide = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     top = float(wide.max())
+    whites: tuple[float, ...]
     if values.dtype.kind == "f":
         whites = (1.0, 255.0, 65535.0)
     else:

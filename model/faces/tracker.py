@@ -15,13 +15,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from model.faces.association import Expectation, assign, face_size, likeness, look_of, view_of
+from model.faces.association import Expectation, assign, face_size, is_held_back, likeness, look_of, unit, view_of
 from model.faces.finder import FaceFinder, merge_same
 from model.values import Face, Float32Array, Float64Array, Frame
 
 REDETECT_EVERY = 5
 TILES_EVERY = 25
 """Frames between searches of the whole picture, and between searches that include the tiles for small faces."""
+SMALL_SHARE = 1 / 12
+"""Faces below this share of the longer side may need tiles to be found again."""
 MAX_GAP_MS = 1500.0
 SAME_VIEW = 0.5
 """Likeness of neighbouring frames below which they belong to two shots. Measured on clips: 0.94 or more within a shot,
@@ -136,13 +138,17 @@ class FaceTracker:
         cut = self._is_cut(frame)
         tracks = [] if cut else [t for t in self._state.tracks if frame.pts_ms - t.last_ms <= self._max_gap_ms]
         in_sight = [track for track in tracks if track.last_index == self._state.last_index]
-        faces = self._find(frame, in_sight, anew=cut or self._state.last_index is None, missing=len(tracks))
+        faces = self._find(frame, in_sight, tracks, anew=cut or self._state.last_index is None)
         looks = [look_of(frame.rgb, face) for face in faces]
-        owners = assign([_expect(track, frame.pts_ms) for track in tracks], faces, looks)
+        expected = [_expect(track, frame.pts_ms) for track in tracks]
+        owners = assign(expected, faces, looks)
+        missing = [expectation for index, expectation in enumerate(expected) if index not in owners.values()]
         number = self._state.next_track
         numbered, current = [], {track.track: track for track in tracks}
         for index, (face, look) in enumerate(zip(faces, looks, strict=True)):
             old = tracks[owners[index]] if index in owners else None
+            if old is None and is_held_back(face, missing):
+                continue
             owned = replace(face, track=old.track if old else number)
             number += old is None
             numbered.append(owned)
@@ -150,12 +156,17 @@ class FaceTracker:
         self._state = TrackerState(number, frame.index, frame.pts_ms, tuple(current.values()))
         return sorted(numbered, key=lambda face: face.track)
 
-    def _find(self, frame: Frame, in_sight: Sequence[TrackState], *, anew: bool, missing: int) -> list[Face]:
+    def _find(
+        self, frame: Frame, in_sight: Sequence[TrackState], tracks: Sequence[TrackState], *, anew: bool
+    ) -> list[Face]:
         """The frame's faces, yet without owners: those in sight followed, others searched for when it is time."""
         previous = [_as_face(track) for track in in_sight]
         followed = merge_same([face for face in self._finder.follow(frame.rgb, previous) if face is not None])
-        tiles = anew or frame.index % self._tiles_every == 0
-        if tiles or not followed or len(followed) < missing or frame.index % self._redetect_every == 0:
+        due = frame.index % self._redetect_every == 0
+        missing = len(followed) < len(tracks)
+        small = any(face_size(track.landmarks) < SMALL_SHARE * max(frame.rgb.shape[:2]) for track in tracks)
+        tiles = anew or frame.index % self._tiles_every == 0 or (due and missing and small)
+        if tiles or due or missing or not followed:
             return followed + self._finder.find(frame.rgb, tiles=tiles, known=followed)
         return followed
 
@@ -175,7 +186,7 @@ def _as_face(track: TrackState) -> Face:
 def _expect(track: TrackState, pts_ms: float) -> Expectation:
     unseen_ms = max(pts_ms - track.last_ms, 0.0)
     shift = track.velocity * min(unseen_ms, COAST_MS)
-    return Expectation(track.landmarks + shift, track.looks, unseen_ms / 1000)
+    return Expectation(track.landmarks, shift, track.looks, unseen_ms / 1000)
 
 
 def _advance(old: TrackState | None, face: Face, index: int, pts_ms: float, look: Float32Array | None) -> TrackState:
@@ -188,6 +199,5 @@ def _advance(old: TrackState | None, face: Face, index: int, pts_ms: float, look
         velocity = (old.velocity + moved / elapsed) / 2
         velocity *= min(1.0, face_size(face.landmarks) / 100 / max(float(np.linalg.norm(velocity)), 1e-9))
         if look is not None and old.looks:
-            slow = (1 - OLD_LOOK_SHARE) * old.looks[1] + OLD_LOOK_SHARE * look
-            looks = (look, slow / max(float(np.linalg.norm(slow)), 1e-6))
+            looks = (look, unit((1 - OLD_LOOK_SHARE) * old.looks[1] + OLD_LOOK_SHARE * look))
     return TrackState(face.track, face.landmarks, index, pts_ms, face.score, velocity, looks)
