@@ -1,7 +1,7 @@
 """The HTTP service: `uvicorn --factory service.app:create_app` with settings from the environment.
 
-Building an app touches nothing outside the process; its lifespan migrates the database, refuses an address that is
-open to others while there are no keys, and holds the connections. The process imports neither torch nor OpenVINO.
+Its lifespan migrates the database and holds the connections; an address that is open to others while there are no keys
+is refused before. The process imports neither torch nor OpenVINO.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 
 from model.registry import Registry
 from service import errors, openapi
-from service.auth import Gate, check_exposure
+from service.auth import Gate, check_exposure, is_loopback
 from service.checkpoints.endpoints import router as checkpoints_router
 from service.context import Context
 from service.database import Database
@@ -28,7 +28,7 @@ from service.metrics import Metrics, MetricsMiddleware
 from service.results.endpoints import router as results_router
 from service.settings import ServiceSettings
 from worker.store.catalogue import ApiKeyRepository
-from worker.store.database import psycopg_url
+from worker.store.database import create_engine, psycopg_url
 from worker.store.media import MediaStore
 from worker.store.migrate import upgrade
 from worker.store.notify import JOB_CHANNEL
@@ -50,11 +50,15 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         settings: taken from the environment when not given. `database_url` must be set: who runs without an own
             Postgres starts the embedded one first (`worker.store.embedded.start_postgres`), as `roigcn serve` does.
 
-    Returns:
-        The app. On startup it raises `service.auth.ExposedWithoutKeysError` when `settings.host` is not a loopback
-        address and there are no API keys.
+    Raises:
+        service.auth.ExposedWithoutKeysError: `settings.host` is not a loopback address and there are no API keys.
     """
     settings = settings or ServiceSettings()
+    if settings.database_url is None:
+        raise RuntimeError(
+            "No database: set ROIGCN_DATABASE_URL to a Postgres, or use `roigcn serve`, which starts one of its own."
+        )
+    _refuse_exposure(settings, settings.database_url)
     metrics = Metrics()
 
     @asynccontextmanager
@@ -62,7 +66,6 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         async with _running(settings, metrics) as context:
             app.state.context = context
             app.state.gate = _gate(context.database)
-            await _check_exposure(settings, context.database)
             yield
 
     app = FastAPI(
@@ -86,10 +89,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
 @asynccontextmanager
 async def _running(settings: ServiceSettings, metrics: Metrics) -> AsyncIterator[Context]:
     url = settings.database_url
-    if url is None:
-        raise RuntimeError(
-            "No database: set ROIGCN_DATABASE_URL to a Postgres, or use `roigcn serve`, which starts one of its own."
-        )
+    assert url is not None, "create_app has checked it"
     if settings.migrate:
         await run_in_threadpool(upgrade, url)
     database = Database(url, settings.database_pool)
@@ -120,8 +120,17 @@ def _gate(database: Database) -> Gate:
     return Gate(find_key, has_keys)
 
 
-async def _check_exposure(settings: ServiceSettings, database: Database) -> None:
-    check_exposure(settings.host, await database.run(_any_key))
+def _refuse_exposure(settings: ServiceSettings, url: str) -> None:
+    if is_loopback(settings.host):
+        return
+    if settings.migrate:
+        upgrade(url)
+    engine = create_engine(url, pool_size=1)
+    try:
+        with engine.begin() as connection:
+            check_exposure(settings.host, _any_key(connection))
+    finally:
+        engine.dispose()
 
 
 def _any_key(connection: sa.Connection) -> bool:

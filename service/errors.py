@@ -171,15 +171,9 @@ class WorkerLost(Problem):
 
 
 class QueueFull(Problem):
-    """More work is waiting than the service takes on."""
+    """More work is waiting than is taken on, or no worker was free before a request's deadline."""
 
-    slug, title, status = "queue-full", "The queue is full", 503
-
-
-class DeadlineExceeded(Problem):
-    """No answer within the time that a request waits."""
-
-    slug, title, status = "deadline-exceeded", "No worker answered in time", 503
+    slug, title, status = "queue-full", "No worker is free", 503
 
 
 class CheckpointUnavailable(Problem):
@@ -239,12 +233,14 @@ def problem_response(request: Request, problem: Problem) -> JSONResponse:
 
 def from_job_error(error: JobError) -> Problem:
     """The problem for what a worker found wrong with a job."""
-    return PROBLEMS.get(error.slug, Internal)(error.detail)
+    kind = PROBLEMS.get(error.slug, Internal)
+    later = kind.status == HTTPStatus.SERVICE_UNAVAILABLE
+    return kind(_sentence(error.detail), headers={"Retry-After": "5"} if later else None)
 
 
 def from_store(error: StoreError) -> Problem:
     """The problem for what a repository or the media store refused."""
-    detail = f"{str(error)[:1].upper()}{str(error)[1:].rstrip('.')}."
+    detail = _sentence(str(error))
     match error:
         case NotFoundError():
             return NotFound(detail)
@@ -257,6 +253,10 @@ def from_store(error: StoreError) -> Problem:
     return Internal(detail)
 
 
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
 def from_http_exception(request: Request, error: HTTPException) -> Problem:
     """The problem for what Starlette and FastAPI raise themselves: unknown pages, wrong methods, bad bodies."""
     method, path = request.method, request.scope.get("path", "")
@@ -264,13 +264,20 @@ def from_http_exception(request: Request, error: HTTPException) -> Problem:
     if error.status_code == HTTPStatus.NOT_FOUND:
         return NotFound(f"There is no page {path}. All operations are listed at /docs.", headers=headers)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = headers.get("Allow") or headers.get("allow") or "the methods listed at /docs"
-        return MethodNotAllowed(f"{path} does not take {method}. Use {allowed}.", headers=headers)
+        allowed = _allowed_methods(request, headers.get("Allow", ""))
+        return MethodNotAllowed(f"{path} does not take {method}. Use {allowed}.", headers={**headers, "Allow": allowed})
     if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return MediaTooLarge(f"{error.detail}. Send a smaller body.", headers=headers)
     if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
         return Validation(f"{error.detail}. The operations and what they take are at /docs.", headers=headers)
     return Internal(f"{error.detail}. Try again; if it stays, look into the service's log.", headers=headers)
+
+
+def _allowed_methods(request: Request, first_route: str) -> str:
+    """All methods of a path; Starlette itself names those of the first route that fits."""
+    template = getattr(request.scope.get("route"), "path", "")
+    documented = request.app.openapi()["paths"].get(template, {})
+    return ", ".join(sorted(method.upper() for method in documented)) or first_route
 
 
 def from_validation(error: RequestValidationError) -> Problem:

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 
 from service.errors import (
     MEDIA_TYPE,
@@ -75,7 +76,16 @@ def install(app: FastAPI) -> None:
             problem = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas = schema.setdefault("components", {}).setdefault("schemas", {})
             schemas |= problem.pop("$defs", {}) | {"ProblemDocument": problem}
+            _restore_nulls(schemas)
             app.openapi_schema = schema
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]  # the documented way to change FastAPI's document
+
+
+def _restore_nulls(schemas: dict[str, Any]) -> None:
+    """FastAPI drops every null from its document, also from examples, which then lack members that are required."""
+    for model in BaseModel.__subclasses__():
+        extra = model.model_config.get("json_schema_extra")
+        if model.__module__.startswith("service.") and model.__name__ in schemas and isinstance(extra, dict):
+            schemas[model.__name__]["examples"] = extra["examples"]

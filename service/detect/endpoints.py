@@ -12,7 +12,6 @@ from service.detect import service
 from service.detect.schemas import DetectAnswer
 from service.errors import (
     CheckpointUnavailable,
-    DeadlineExceeded,
     JobCancelled,
     MediaTooLarge,
     MediaUnreadable,
@@ -72,7 +71,6 @@ _IMAGE_BODY: dict[str, Any] = {
         UnsupportedMedia,
         RequestTimeout,
         QueueFull,
-        DeadlineExceeded,
         CheckpointUnavailable,
         WorkerLost,
         JobCancelled,

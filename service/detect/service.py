@@ -16,7 +16,6 @@ from service.detect.schemas import DetectAnswer, DetectLinks, ImageBlock
 from service.errors import (
     PROBLEMS,
     CheckpointUnavailable,
-    DeadlineExceeded,
     Internal,
     JobCancelled,
     MediaUnreadable,
@@ -144,7 +143,7 @@ async def _too_late(context: Context) -> Problem:
         advice = "The workers are busy: send the picture again shortly, or start more of them."
     else:
         advice = "No worker for pictures is alive: start one (`roigcn serve` does) and see /health/ready."
-    return DeadlineExceeded(
+    return QueueFull(
         f"The picture was not analysed within {seconds:g} s. {advice}", headers={"Retry-After": "5"}
     )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from html import escape
 from importlib.metadata import version
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -36,9 +37,9 @@ curl '{base}jobs/JOB/frames?format=ndjson'</pre>
 
 
 @router.get("/", response_class=HTMLResponse, summary="The first page", include_in_schema=False)
-async def first_page() -> str:
+async def first_page(request: Request) -> str:
     """Links and a first command."""
-    return _PAGE.format(version=version("roigcn"), base="http://127.0.0.1:8000/")
+    return _PAGE.format(version=version("roigcn"), base=escape(str(request.base_url)))
 
 
 @router.get("/health/live", summary="Is the process alive?", responses=problems())

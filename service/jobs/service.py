@@ -17,6 +17,7 @@ from service.results.service import checkpoint_block
 from worker.store.catalogue import MediaRepository
 from worker.store.jobs import JobRepository
 from worker.store.media import MediaWriter, StoredFile
+from worker.store.notify import notify_jobs
 from worker.store.records import Job, JobKind, JobOptions, JobState, MediaRecord
 
 
@@ -150,7 +151,10 @@ async def delete(context: Context, tenant: str, job_id: UUID) -> None:
     """
 
     def write(connection: sa.Connection) -> list[str]:
-        return list(JobRepository(connection).delete(tenant, job_id))
+        repository = JobRepository(connection)
+        job = repository.get_or_raise(tenant, job_id)
+        notify_jobs(connection, [job])  # whoever follows it looks, and finds it gone
+        return list(repository.delete(tenant, job_id))
 
     for uri in await context.database.run(write):
         await run_in_threadpool(context.media.delete, uri)
