@@ -128,8 +128,7 @@ def convert(checkpoint: Checkpoint, path: Path) -> None:
     example = torch.zeros((2, size, size, 3), dtype=torch.uint8)
     with torch.no_grad():
         traced = torch.jit.trace(deployed, example, check_trace=False)  # type: ignore[no-untyped-call]  # torch's own
-    # Frozen, since the converter cannot follow a module that is entered by another method than its forward.
-    graph = ov.convert_model(torch.jit.freeze(traced), example_input=example)
+    graph = ov.convert_model(traced, example_input=example)
     graph.reshape(ov.PartialShape([-1, size, size, 3]))
     ov.save_model(graph, path, compress_to_fp16=False)
 

@@ -13,8 +13,8 @@ import torch
 
 from model.checkpoint import Checkpoint
 from model.engines.base import EngineError, check_crops, default_threads
-from model.engines.deploy import DeployedNetwork
-from model.network import normalise
+from model.engines.deploy import fold_batch_norms
+from model.network import RoiGcn, normalise
 from model.values import Float32Array, UInt8Array
 
 BUCKETS = (1, 2, 4, 8, 16, 32, 64)
@@ -59,21 +59,23 @@ class TorchEngine:
             torch.backends.cudnn.benchmark = True
         else:
             torch.set_num_threads(threads or default_threads())
-        deployed = DeployedNetwork(checkpoint.load_network(), manifest.normalisation).eval().requires_grad_(False)
-        deployed.network.backbone.to(dtype=self._dtype)
-        deployed.to(self._device)
-        deployed.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack the argument
-        self._deployed: DeployedNetwork | None = deployed
+        network = fold_batch_norms(checkpoint.load_network()).requires_grad_(False)
+        network.backbone.to(dtype=self._dtype)
+        network.to(self._device)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack the argument
+        self._network: RoiGcn | None = network
+        self._mean = torch.tensor(manifest.normalisation.mean, device=self._device)
+        self._std = torch.tensor(manifest.normalisation.std, device=self._device)
 
     def run(self, crops: UInt8Array) -> Float32Array:
         """ROI maps (B, K, H, W) of crops (B, S, S, 3); see `Engine.run`."""
         check_crops(crops, self._manifest)
         count = len(crops)
         with self._lock, torch.inference_mode():
-            if self._deployed is None:
+            if self._network is None:
                 raise EngineError("The engine was closed.")
             parts = [
-                self._forward(self._deployed, crops[start : start + BUCKETS[-1]])
+                self._forward(self._network, crops[start : start + BUCKETS[-1]])
                 for start in range(0, count, BUCKETS[-1])
             ]
         if not parts:
@@ -83,11 +85,11 @@ class TorchEngine:
     def close(self) -> None:
         """Frees the network; closing twice does no harm."""
         with self._lock:
-            self._deployed = None
+            self._network = None
         if self._on_gpu:
             torch.cuda.empty_cache()
 
-    def _forward(self, deployed: DeployedNetwork, crops: UInt8Array) -> Float32Array:
+    def _forward(self, network: RoiGcn, crops: UInt8Array) -> Float32Array:
         count = len(crops)
         pixels = torch.from_numpy(np.require(crops, requirements=("C", "W")))  # torch warns of read-only memory
         if self._on_gpu:
@@ -95,11 +97,11 @@ class TorchEngine:
             full = torch.zeros((bucket, *crops.shape[1:]), dtype=torch.uint8, pin_memory=True)
             full[:count] = pixels
             pixels = full.to(self._device, non_blocking=True)
-        x = normalise(pixels, deployed.mean, deployed.std).to(self._dtype)
-        branches = deployed.network.backbone(x)
+        x = normalise(pixels, self._mean, self._std).to(self._dtype)
+        branches = network.backbone(x)
         # The graph's weights stay in single precision: autocast lowers its convolutions, not its sums.
         with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
-            maps, _ = deployed.network.decode_branches(branches)
+            maps, _ = network.decode_branches(branches)
         result: Float32Array = maps[:count].float().cpu().contiguous().numpy()
         return result
 
