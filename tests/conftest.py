@@ -24,6 +24,7 @@ from model.values import UInt8Array
 from worker.store.database import create_engine
 from worker.store.embedded import EmbeddedPostgres, start_postgres
 from worker.store.migrate import upgrade
+from worker.store.tables import metadata
 
 _TEMPLATE = "roigcn_template"
 
@@ -55,13 +56,27 @@ def make_database(postgres: EmbeddedPostgres) -> Callable[[str], str]:
     return lambda name: _create(postgres, name)
 
 
+@pytest.fixture(scope="session")
+def create_database(postgres: EmbeddedPostgres) -> Callable[[], str]:
+    """Makes migrated databases that live as long as the session; gives their URLs."""
+    return lambda: _create(postgres, f"roigcn_{uuid4().hex}")
+
+
+@pytest.fixture(scope="session")
+def _tests_database(postgres: EmbeddedPostgres) -> str:
+    return _create(postgres, "roigcn_test")
+
+
 @pytest.fixture
-def database(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """The URL of a clean migrated database of this test's own."""
-    name = f"roigcn_{uuid4().hex}"
-    yield _create(postgres, name)
+def database(postgres: EmbeddedPostgres, _tests_database: str) -> Iterator[str]:
+    """The URL of a clean migrated database: one for all tests, emptied after each."""
+    yield _tests_database
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'roigcn_test'"
     with _admin(postgres) as connection:
-        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+        connection.execute(sa.text(others))
+    with create_engine(_tests_database, pool_size=1).begin() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(sa.delete(table))
 
 
 @pytest.fixture
