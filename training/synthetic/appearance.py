@@ -11,7 +11,7 @@ import numpy.typing as npt
 from training.synthetic import wrinkles
 from training.synthetic.brows import draw_style, paint_brows
 from training.synthetic.identity import Identity
-from training.synthetic.noise import cloud, smooth_step
+from training.synthetic.noise import as_float32, cloud, smooth_step
 from training.synthetic.pack import FacePack, FloatArray
 from training.synthetic.seeds import stream
 
@@ -127,7 +127,7 @@ def _skin(pack: FacePack, identity: Identity, size: int, rng: np.random.Generato
     skin = skin * (1 + rng.normal(0, 0.025, 3))
     skin = skin * (1 + 0.02 * cloud(rng, size, _scaled(size, 64, 32, 16)))[..., None]
     skin = skin * (1 + 0.012 * cloud(rng, size, _scaled(size, 4, 2)))[..., None]
-    return np.clip(skin, 0, 1).astype(np.float32)
+    return as_float32(np.clip(skin, 0, 1))
 
 
 def _less_red(skin: FloatArray, dark: float, rng: np.random.Generator) -> FloatArray:
@@ -135,7 +135,7 @@ def _less_red(skin: FloatArray, dark: float, rng: np.random.Generator) -> FloatA
     mean = skin[len(skin) // 8 : len(skin) * 5 // 8].mean((0, 1))
     green, blue = rng.uniform(0.66, 0.76), rng.uniform(0.50, 0.62)
     wanted = mean.mean() * np.array([1.0, green, blue]) * 3 / (1 + green + blue)
-    return (skin * (1 - 0.85 * dark + 0.85 * dark * wanted / mean)).astype(np.float32)
+    return as_float32(skin * (1 - 0.85 * dark + 0.85 * dark * wanted / mean))
 
 
 def _polygon(points: FloatArray, size: int, blur: float) -> FloatArray:
@@ -160,7 +160,7 @@ def _paint_mouth(
         strength = rng.uniform(0.7, 0.95)
     painted = np.clip(colour, 0, 1) * (1 + 0.03 * cloud(rng, len(skin), _scaled(len(skin), 8, 4)))[..., None]
     skin = skin * (1 - lips * strength) + painted * lips * strength
-    return (skin * (1 - inside) + painted * 0.9 * inside).astype(np.float32)
+    return as_float32(skin * (1 - inside) + painted * 0.9 * inside)
 
 
 def _paint_eyelids(skin: FloatArray, uvs: FloatArray, tone: FloatArray, rng: np.random.Generator) -> FloatArray:
@@ -191,7 +191,7 @@ def _beard(uvs: FloatArray, size: int, rng: np.random.Generator) -> FloatArray:
     place = {"moustache": moustache, "goatee": np.maximum(moustache, chin)}.get(kind, np.maximum(jaw, moustache))
     opacity = {"stubble": rng.uniform(0.08, 0.30), "short": rng.uniform(0.35, 0.6)}.get(kind, rng.uniform(0.6, 0.92))
     hairs = np.clip(0.85 + 0.15 * cloud(rng, size, _scaled(size, 4, 2)), 0.2, 1.1)
-    return np.clip(place * opacity * hairs, 0, 1).astype(np.float32)
+    return as_float32(np.clip(place * opacity * hairs, 0, 1))
 
 
 def _hair_style(tone: FloatArray, age: float, rng: np.random.Generator) -> HairStyle:
@@ -218,13 +218,13 @@ def _relief(skin: FloatArray, brows: FloatArray, rng: np.random.Generator) -> Fl
     """Return (S, S) fine height: pores, and what the skin's dark spots suggest."""
     tone = skin.mean(-1)
     detail = tone - cv2.GaussianBlur(tone, (0, 0), 3 * len(skin) / CHART_SIZE)
-    return (0.022 * cloud(rng, len(skin), _scaled(len(skin), 4, 2)) + 0.7 * detail * (1 - brows)).astype(np.float32)
+    return as_float32(0.022 * cloud(rng, len(skin), _scaled(len(skin), 4, 2)) + 0.7 * detail * (1 - brows))
 
 
 def _shrunk(skin: npt.NDArray[np.uint8], size: int) -> FloatArray:
     """Return (size, size, 3) float32, 0 to 1."""
     smaller = skin if len(skin) == size else cv2.resize(skin, (size, size), interpolation=cv2.INTER_AREA)
-    return smaller.astype(np.float32) / 255
+    return as_float32(smaller) / np.float32(255)
 
 
 def _scaled(size: int, *pixels: float) -> tuple[float, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from training.synthetic.noise import as_float32
 from training.synthetic.pack import FloatArray
 
 STROKE_LEVELS = (0.45, 0.65, 0.85, 1.0)
@@ -72,7 +73,7 @@ def paint_brows(style: BrowStyle, uvs: FloatArray, size: int, rng: np.random.Gen
         _fill_band(canvas, spine, style, sided)
         _draw_hairs(canvas, spine, outward, style, sided, rng)
     soft = cv2.resize(cv2.GaussianBlur(canvas, (0, 0), 0.9), (size, size), interpolation=cv2.INTER_AREA)
-    return np.clip(soft * 1.5, 0.0, 1.0) * np.float32(style.density)
+    return as_float32(np.clip(soft * 1.5, 0.0, 1.0) * style.density)
 
 
 def _spine(points: FloatArray, outward: float, style: BrowStyle, sided: float) -> FloatArray:
@@ -81,13 +82,13 @@ def _spine(points: FloatArray, outward: float, style: BrowStyle, sided: float) -
     knots = np.linspace(0.0, 1.0, len(points))
     x = np.interp(along, knots, points[:, 0]) - outward * style.inner_reach * (1 - along) ** 2
     y = np.interp(along, knots, points[:, 1]) + style.lift * sided + style.arch * np.sin(np.pi * along)
-    y = cv2.GaussianBlur(y.reshape(1, -1), (0, 0), 5, borderType=cv2.BORDER_REPLICATE).ravel()
-    return np.stack([x, y], -1).astype(np.float32)
+    smooth = cv2.GaussianBlur(y.reshape(1, -1), (0, 0), 5, borderType=cv2.BORDER_REPLICATE).ravel()
+    return as_float32(np.stack([x, smooth], -1))
 
 
 def _half_height(along: FloatArray, style: BrowStyle, sided: float) -> FloatArray:
     taper = 1.0 - style.taper * np.maximum(0.0, along - 0.4) / 0.6
-    return (style.half_height * sided * taper * np.minimum(1.0, 0.55 + along * 3.0)).astype(np.float32)
+    return as_float32(style.half_height * sided * taper * np.minimum(1.0, 0.55 + along * 3.0))
 
 
 def _fill_band(canvas: FloatArray, spine: FloatArray, style: BrowStyle, sided: float) -> None:

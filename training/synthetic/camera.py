@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.synthetic.appearance import HairStyle
-from training.synthetic.noise import cloud
+from training.synthetic.noise import as_float32, blurred, cloud
 from training.synthetic.pack import FloatArray
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -25,7 +25,7 @@ def paint_background(rng: np.random.Generator, size: int) -> FloatArray:
             (x0, y0), (x1, y1) = rng.integers(-size // 4, size * 5 // 4, (2, 2)).tolist()
             colour = np.clip(rng.uniform(0, 1) + rng.normal(0, 0.15, 3), 0, 1).tolist()
             cv2.rectangle(picture, (x0, y0), (x1, y1), colour, -1 if rng.random() < 0.8 else 2)
-        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.8, 12) * size / 256)
+        picture = blurred(picture, rng.uniform(0.8, 12) * size / 256)
     return np.clip(picture, 0, 1).astype(np.float32)
 
 
@@ -35,31 +35,33 @@ def plain_background(size: int) -> FloatArray:
     return np.broadcast_to(np.array(PLAIN_BACKGROUND, np.float32) * fade, (size, size, 3)).copy()
 
 
-def hang_hair(background: FloatArray, landmarks: FloatArray, style: HairStyle, rng: np.random.Generator) -> FloatArray:
+def hang_hair(
+    background: FloatArray, landmarks: FloatArray, scale: float, style: HairStyle, rng: np.random.Generator
+) -> FloatArray:
     """Paint long hair behind the head.
 
     Args:
         background: (S, S, 3) float32.
         landmarks: (68, 2) in pixels.
+        scale: pixels per head unit.
         style: the hair; nothing is painted for short hair.
         rng: draws the outline and the strands.
     """
     if style.back_length <= 0 or style.cover == 0:
         return background
     size = len(background)
-    down = landmarks[8] - landmarks[27]
-    unit = float(np.linalg.norm(down)) / 11.3  # chin to nose root is 11.3 head units on the mean head
-    down = down / (unit * 11.3)
-    across = np.array([-down[1], down[0]])
+    along_eyes = landmarks[45] - landmarks[36]
+    across = along_eyes / np.linalg.norm(along_eyes)
+    down = np.array([-across[1], across[0]])
     centre = (landmarks[0] + landmarks[16]) / 2
-    outline = centre + unit * _hair_outline(style, rng) @ np.stack([across, down])
+    outline = centre + scale * _hair_outline(style, rng) @ np.stack([across, down])
     canvas = np.zeros((size, size), np.float32)
     cv2.fillPoly(canvas, [np.round(outline * 16).astype(np.int32)], 1.0, cv2.LINE_AA, 4)
-    canvas = cv2.GaussianBlur(canvas, (0, 0), 0.15 * unit + 0.5)[..., None]
+    cover = blurred(canvas, 0.15 * scale + 0.5)[..., None]
     strands = cv2.resize(rng.standard_normal((max(2, size // 20), max(2, size // 2)), np.float32), (size, size))
     colour = np.array(style.colour, np.float32) * rng.uniform(0.45, 0.8)
     tones = np.clip(colour * (1 + 0.3 * strands[..., None]), 0, 1)
-    return (background * (1 - canvas) + tones * canvas).astype(np.float32)
+    return (background * (1 - cover) + tones * cover).astype(np.float32)
 
 
 def _hair_outline(style: HairStyle, rng: np.random.Generator) -> FloatArray:
@@ -88,10 +90,10 @@ def expose(picture: FloatArray, rng: np.random.Generator) -> UInt8Array:
     if rng.random() < 0.15:
         smaller = round(size * rng.uniform(0.45, 0.85))
         coarse = cv2.resize(picture, (smaller, smaller), interpolation=cv2.INTER_AREA)
-        picture = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_LINEAR)
+        picture = as_float32(cv2.resize(coarse, (size, size), interpolation=cv2.INTER_LINEAR))
     blur = rng.uniform(0.0, 0.8) * size / 160
     if blur > 0.3:
-        picture = cv2.GaussianBlur(picture, (0, 0), blur)
+        picture = blurred(picture, blur)
     picture = picture * (rng.uniform(0.8, 1.2) * (1 + rng.normal(0, 0.02, 3))).astype(np.float32)
     picture = picture + np.float32(rng.normal(0, 0.03))
     picture += rng.standard_normal(picture.shape, np.float32) * np.float32(rng.uniform(0.002, 0.02))

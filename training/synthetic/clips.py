@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import av
 import numpy as np
@@ -22,7 +23,7 @@ from training.synthetic.scene import Scene, plain_scene
 from training.synthetic.seeds import stream
 
 UInt8Array = npt.NDArray[np.uint8]
-FRAMING = (0.0, -1.2, 30.0)  # a still camera on head and neck, in head units
+FRAMING = (0.0, -1.0, 27.0)  # a still camera on head and neck, in head units
 FRAMES_AT_ONCE = 16
 GRAIN = 0.006
 
@@ -47,8 +48,8 @@ class Episode:
 
     def level(self, seconds: float) -> float:
         """Return the share of the full expression at a time, 0 to 1."""
-        rise = smooth_step(np.float32(seconds), self.onset, self.apex)
-        fall = smooth_step(np.float32(seconds), self.end, self.offset)
+        rise = smooth_step(seconds, self.onset, self.apex)
+        fall = smooth_step(seconds, self.end, self.offset)
         return float(rise * fall)
 
 
@@ -185,7 +186,7 @@ def _row(face: RenderedFace, shift: int) -> list[str]:
 
 def _write_video(path: Path, pictures: Sequence[UInt8Array], frame_rate: int, quality: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+    codec: Literal["libx264", "mpeg4"] = "libx264" if "libx264" in av.codecs_available else "mpeg4"
     options = {"crf": str(quality), "preset": "slow"} if codec == "libx264" else {"qscale": "4"}
     rng = stream(0, "clip")
     with av.open(str(path), "w") as container:

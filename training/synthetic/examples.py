@@ -29,7 +29,7 @@ class Portrait:
 
 
 PORTRAITS: Mapping[str, Portrait] = {
-    "neutral": Portrait(7, {}, 6.0),
+    "neutral": Portrait(44, {}, 6.0),
     "smile": Portrait(45, {6: 0.8, 12: 0.9, 25: 0.7}, -8.0),
     "surprise": Portrait(31, {1: 0.9, 2: 0.9, 5: 0.6, 25: 0.7, 26: 0.8}, 5.0),
     "anger": Portrait(12, {4: 1.0, 7: 0.8, 23: 0.8}, 10.0),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -135,7 +134,7 @@ def _is_complete(recipe: Recipe, out: Path, number: int) -> bool:
     path = shard_path(out, number)
     if not path.exists():
         return False
-    return len(read_shard(path)["labels"]) >= _faces_in(recipe, number)
+    return len(read_shard(path, ("labels",))["labels"]) >= _faces_in(recipe, number)
 
 
 def _faces_in(recipe: Recipe, number: int) -> int:
@@ -172,7 +171,6 @@ def _start_worker(recipe: Recipe, out: Path) -> None:
     """Prepare this process: one thread, as there are as many processes as the user wants cores busy."""
     global _worker
     if multiprocessing.parent_process() is not None:
-        os.nice(5)
         torch.set_num_threads(1)
         cv2.setNumThreads(1)
     _worker = _Worker(recipe, out, Renderer(recipe.open_pack(), recipe.size, recipe.raster))

@@ -28,11 +28,13 @@ class Projection:
             0 (near) to 1.
         normals: (B, V, 3) unit normals in camera space, y up, z to the camera.
         landmarks: (B, 68, 2) in pixels, the first pixel's centre at (0, 0).
+        scale: (B,) pixels per head unit at the head's centre.
     """
 
     points: Tensor
     normals: Tensor
     landmarks: Tensor
+    scale: Tensor
 
 
 class Head:
@@ -86,6 +88,7 @@ class Head:
             points=torch.cat([pixels, near_to_far[..., None]], -1),
             normals=vertex_normals(posed, self.triangles, self.incidence),
             landmarks=pixels[:, self.landmarks] - 0.5,
+            scale=size / square[:, 2],
         )
 
 
@@ -118,9 +121,9 @@ def vertex_normals(vertices: Tensor, triangles: Tensor, incidence: Tensor) -> Te
     """
     rows = vertices.transpose(0, 1).flatten(1)  # (V, 3B): whole rows are gathered at once
     first = rows[triangles[:, 0]]
-    one, two = ((rows[triangles[:, corner]] - first).unflatten(1, (-1, 3)) for corner in (1, 2))
+    one, two = ((rows[triangles[:, corner]] - first).view(len(first), -1, 3) for corner in (1, 2))
     faces = torch.linalg.cross(one, two)
-    normals = (incidence @ faces.flatten(1)).unflatten(1, (-1, 3))
+    normals = (incidence @ faces.flatten(1)).view(len(rows), -1, 3)
     return torch.nn.functional.normalize(normals, dim=-1).transpose(0, 1).contiguous()
 
 

@@ -6,8 +6,19 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from training.synthetic.pack import FloatArray
+
+
+def as_float32(values: npt.ArrayLike) -> FloatArray:
+    """Return values as a float32 array."""
+    return np.asarray(values, np.float32)
+
+
+def blurred(picture: FloatArray, sigma: float) -> FloatArray:
+    """Return a (H, W[, C]) picture under a Gaussian blur of `sigma` pixels."""
+    return as_float32(cv2.GaussianBlur(picture, (0, 0), sigma))
 
 
 def cloud(rng: np.random.Generator, size: int, scales: Sequence[float]) -> FloatArray:
@@ -20,7 +31,7 @@ def cloud(rng: np.random.Generator, size: int, scales: Sequence[float]) -> Float
     return field
 
 
-def smooth_step(values: FloatArray, low: float, high: float) -> FloatArray:
+def smooth_step(values: FloatArray | float, low: float, high: float) -> FloatArray:
     """Return 0 at `low`, 1 at `high` and a smooth ramp between; `low` may be the larger."""
     ramp = np.clip((values - low) / (high - low), 0.0, 1.0)
-    return (ramp * ramp * (3.0 - 2.0 * ramp)).astype(np.float32)
+    return as_float32(ramp * ramp * (3.0 - 2.0 * ramp))

@@ -6,6 +6,7 @@ One unit of length is 9.67 mm; x goes from the face's right to its left (image l
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -139,7 +140,7 @@ def load_pack(path: str | Path | None = None) -> FacePack:
             if missing:
                 raise PackError(f"{found} is not a face pack: it lacks {', '.join(missing)}.")
             data = {key: archive[key] for key in REQUIRED_KEYS}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise PackError(f"{found} cannot be read as a face pack: {error}") from error
     return _from_arrays(data)
 

@@ -72,7 +72,7 @@ def _nearest(corners: Tensor, height: int, width: int, two_sided: bool) -> Tenso
     lower = 0
     for bucket in BUCKETS:
         chosen = (usable & (extent > lower) & (extent <= bucket)).nonzero()[:, 0]
-        for part in chosen.split(max(1, FRAGMENTS_AT_ONCE // bucket**2)):
+        for part in torch.split(chosen, max(1, FRAGMENTS_AT_ONCE // bucket**2)):
             _scatter(buffer, corners[part], part, first[part], bucket, height, width)
         lower = bucket
     return torch.where(buffer == EMPTY, -1, buffer & 0xFFFFFFFF).view(height, width)
@@ -110,7 +110,7 @@ def barycentric(corners: Tensor, pixels: Tensor) -> Tensor:
 
 
 class GlRasteriser:
-    """The graphics driver, hardware or software, through an off-screen EGL context; one per process."""
+    """The graphics driver, hardware or software, through an off-screen EGL context of its own."""
 
     name = "gl"
 
@@ -124,7 +124,8 @@ class GlRasteriser:
         try:
             import moderngl
 
-            self._context: Any = moderngl.create_context(standalone=True, backend="egl")
+            create: Any = moderngl.create_context  # its stub takes the name of the backend for a dictionary
+            self._context: Any = create(standalone=True, backend="egl")
             self._program = self._context.program(vertex_shader=VERTEX_SHADER, fragment_shader=FRAGMENT_SHADER)
         except Exception as error:  # moderngl raises plain Exception when a library or a display is missing
             raise RasterError(
@@ -141,6 +142,10 @@ class GlRasteriser:
         self, points: Tensor, triangles: Tensor, height: int, width: int, two_sided: bool = False
     ) -> Tensor:
         """See `Rasteriser`."""
+        with self._context:  # makes it current: another renderer of this process may have its own
+            return self._draw(points, triangles, height, width, two_sided)
+
+    def _draw(self, points: Tensor, triangles: Tensor, height: int, width: int, two_sided: bool) -> Tensor:
         target = self._target(height, width)
         mesh, buffer = self._mesh(triangles, points.shape[1])
         self._program["size"] = (float(width), float(height))

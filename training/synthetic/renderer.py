@@ -141,10 +141,14 @@ class Renderer:
         projection = self.head.project(self._with_hair(heads, person.looks), scenes, self.size, still)
         line_depths = wrinkles.depths([e.units for e in expressions], identity.age, person.looks.line_gains)
         images, seen = self._shade(projection, person, torch.from_numpy(line_depths).to(self.device), scenes)
-        landmarks = projection.landmarks.cpu().numpy()
+        landmarks, scales = projection.landmarks.cpu().numpy(), projection.scale.tolist()
         rendered = []
         for number, (expression, scene) in enumerate(zip(expressions, scenes, strict=True)):
-            pixels = self._finish(images[number], seen[number], landmarks[number], person.looks, scene, plain)
+            rng = stream(scene.seed, "sensor")
+            background = camera.plain_background(self.size) if plain else camera.paint_background(rng, self.size)
+            background = camera.hang_hair(background, landmarks[number], scales[number], person.looks.hair, rng)
+            picture = images[number] * seen[number] + background * (1 - seen[number])
+            pixels = camera.to_bytes(picture) if plain else camera.expose(picture, rng)
             labels = visible(self.pack, expression, openings[number])
             rendered.append(
                 RenderedFace(pixels, landmarks[number], labels, openings[number], identity.number, expression, scene)
@@ -177,21 +181,6 @@ class Renderer:
         opacity = _lash_opacity(lashes) * (lashes.depth < depth.flatten()[lashes.place] + LASH_DEPTH)
         flat = images.view(-1, 3)
         flat[lashes.place] = flat[lashes.place] * (1 - opacity[:, None]) + 0.03 * opacity[:, None]
-
-    def _finish(
-        self,
-        image: npt.NDArray[np.float32],
-        seen: npt.NDArray[np.float32],
-        landmarks: npt.NDArray[np.float32],
-        looks: Looks,
-        scene: Scene,
-        plain: bool,
-    ) -> npt.NDArray[np.uint8]:
-        rng = stream(scene.seed, "sensor")
-        background = camera.plain_background(self.size) if plain else camera.paint_background(rng, self.size)
-        background = camera.hang_hair(background, landmarks, looks.hair, rng)
-        picture = image * seen + background * (1 - seen)
-        return camera.to_bytes(picture) if plain else camera.expose(picture, rng)
 
     def mouth_openings(self, heads: Tensor) -> list[float]:
         """Return B openings of the lips of (B, V, 3) heads, seen from the front, see `labels.visible`."""

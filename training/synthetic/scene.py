@@ -73,7 +73,7 @@ def rotation(scene: Scene) -> FloatArray:
     about_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
     about_x = np.array([[1, 0, 0], [0, np.cos(x), -np.sin(x)], [0, np.sin(x), np.cos(x)]])
     about_z = np.array([[np.cos(z), -np.sin(z), 0], [np.sin(z), np.cos(z), 0], [0, 0, 1]])
-    return (about_z @ about_y @ about_x).astype(np.float32)
+    return np.asarray(about_z @ about_y @ about_x, np.float32)
 
 
 def _direction(azimuth: float, elevation: float) -> FloatArray:

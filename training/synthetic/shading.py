@@ -121,13 +121,13 @@ def _eye_colour(uv: Tensor, looks: Looks) -> Tensor:
     iris = torch.from_numpy(looks.iris).to(uv) * (
         0.75 + 0.5 * radius / IRIS_RADIUS * (0.8 + 0.2 * torch.sin(angle * 40))
     )
-    white = torch.tensor(SCLERA_COLOUR).to(uv) - torch.tensor([0.0, 0.12, 0.12]).to(uv) * ((radius - 0.2) / 0.25).clamp(
-        0, 1
-    )
+    bloodshot = torch.tensor([0.0, 0.12, 0.12]).to(uv) * ((radius - 0.2) / 0.25).clamp(0, 1)
+    white = torch.tensor(SCLERA_COLOUR).to(uv) - bloodshot
     in_iris = torch.sigmoid((IRIS_RADIUS - radius) * 160)
     rim = torch.exp(-(((radius - IRIS_RADIUS + 0.003) / 0.012) ** 2))
     in_pupil = torch.sigmoid((looks.pupil - radius) * 220)
-    return (white * (1 - in_iris) + iris * in_iris) * (1 - 0.55 * rim) * (1 - 0.93 * in_pupil)
+    colour: Tensor = white * (1 - in_iris) + iris * in_iris
+    return colour * (1 - 0.55 * rim) * (1 - 0.93 * in_pupil)
 
 
 def _depth_shade(fragments: Fragments) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,16 +78,16 @@ def write_shard(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
         ) from error
 
 
-def read_shard(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Read a shard.
+def read_shard(path: Path, members: Sequence[str] | None = None) -> dict[str, npt.NDArray[Any]]:
+    """Read a shard, or only some of its members.
 
     Raises:
         ShardError: when the file is missing or not a shard.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError) as error:
+            return {name: archive[name] for name in members or archive.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise ShardError(f"{path} is not a readable shard ({error}); delete it and render again.") from error
 
 
@@ -109,7 +110,8 @@ def write_manifest(folder: Path, recipe: dict[str, Any]) -> None:
         different = sorted(key for key in wanted if key != "images" and found.get(key) != wanted[key])
         if different:
             raise ShardError(
-                f"{folder} was started with another {', '.join(different)}; use the same options to go on, or an empty --out."
+                f"{folder} was started with another {', '.join(different)}; "
+                "use the same options to go on, or an empty --out."
             )
     draft = path.with_suffix(".tmp")
     draft.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from training.synthetic.noise import as_float32
 from training.synthetic.pack import FloatArray
 
 
@@ -151,4 +152,4 @@ def sum_pushes(head: Movable, pushes: Sequence[Push], side: float, everything: b
 
 def _half(points: FloatArray, side: float) -> FloatArray:
     """Return (V, 1): 1 on one side of the face, 0 on the other, a soft step between."""
-    return np.clip(points[:, :1] * side / 0.8 + 0.5, 0.0, 1.0).astype(np.float32)
+    return as_float32(np.clip(points[:, :1] * side / 0.8 + 0.5, 0.0, 1.0))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
-from training.synthetic.noise import cloud
+from training.synthetic.noise import as_float32, cloud
 from training.synthetic.pack import FloatArray
 
 Point = tuple[float, float]
@@ -124,9 +124,11 @@ def _nose_root(uvs: FloatArray, size: int, rng: np.random.Generator) -> FloatArr
     for shift in np.linspace(-0.032, 0.016, int(rng.integers(2, 5))):
         width, sag = rng.uniform(0.022, 0.034), rng.uniform(0.006, 0.014)
         paths.append([(0.5 - width, y + shift - sag), (0.5, y + shift + 0.004), (0.5 + width, y + shift - sag)])
-    for side in (-1, 1):
-        for drop in (0.0, 0.018):
-            paths.append([(0.5 + side * 0.028, y - 0.028 - drop), (0.5 + side * 0.052, y - 0.055 - drop)])
+    paths += [
+        [(0.5 + side * 0.028, y - 0.028 - drop), (0.5 + side * 0.052, y - 0.055 - drop)]
+        for side in (-1, 1)
+        for drop in (0.0, 0.018)
+    ]
     return _lines(paths, size, 2.5, 2.3) * 1.3
 
 
@@ -144,10 +146,11 @@ def _crows_feet(uvs: FloatArray, size: int, rng: np.random.Generator) -> FloatAr
 
 
 def _under_eye(uvs: FloatArray, size: int, rng: np.random.Generator) -> FloatArray:
-    paths = []
-    for lids, side in ((uvs[[39, 40, 41, 36]], -1), (uvs[[42, 47, 46, 45]], 1)):
-        for drop in (rng.uniform(0.016, 0.022), rng.uniform(0.028, 0.042)):
-            paths.append([(x + side * 0.004, y - drop) for x, y in lids])
+    paths = [
+        [(x + side * 0.004, y - drop) for x, y in lids]
+        for lids, side in ((uvs[[39, 40, 41, 36]], -1), (uvs[[42, 47, 46, 45]], 1))
+        for drop in (rng.uniform(0.016, 0.022), rng.uniform(0.028, 0.042))
+    ]
     return _lines(paths, size, 2.5, 2.5)
 
 
@@ -182,4 +185,4 @@ def _chin_dimples(uvs: FloatArray, size: int, rng: np.random.Generator) -> Float
     bumps = cv2.GaussianBlur(cloud(rng, size, (1,)), (0, 0), 3 * size / 512)
     y, x = np.linspace(1, 0, size)[:, None], np.linspace(0, 1, size)[None]
     place = np.exp(-(((x - 0.5) / 0.05) ** 2) - ((y - (uvs[57, 1] - 0.055)) / 0.035) ** 2)
-    return (bumps / bumps.std() * 0.35 * place).astype(np.float32)
+    return as_float32(bumps / bumps.std() * 0.35 * place)
