@@ -17,25 +17,13 @@ from worker.tracker_codec import decode_tracker, encode_tracker
 from worker.video import VideoReader
 
 WriteClip = Callable[..., Path]
-
-
-def _scene(astronaut: UInt8Array, count: int) -> Iterator[UInt8Array]:
-    """Two faces that drift, the smaller one from frame 6 on; frames 12 to 15 show none."""
-    head = astronaut[0:240, 110:350]
-    small = head[::2, ::2]
-    for number in range(count):
-        rgb = np.full((256, 480, 3), 90, np.uint8)
-        if not 12 <= number < 16:
-            rgb[8:248, 4 + number : 244 + number] = head
-            if number >= 6:
-                rgb[60:180, 330 - number : 450 - number] = small
-        yield rgb
+Scene = Callable[[int], Iterator[UInt8Array]]
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory, write_clip: WriteClip, astronaut: UInt8Array) -> Path:
+def clip(tmp_path_factory: pytest.TempPathFactory, write_clip: WriteClip, scene: Scene) -> Path:
     times = [40 * number + (7 if number % 3 else 0) for number in range(36)]
-    return write_clip(tmp_path_factory.mktemp("clip") / "two.mp4", _scene(astronaut, 36), pts_ms=times)
+    return write_clip(tmp_path_factory.mktemp("clip") / "two.mp4", scene(36), pts_ms=times)
 
 
 @pytest.fixture(scope="module")
