@@ -50,12 +50,14 @@ class Expectation:
         shift: (2,) how far they should have moved since, if they went on as before.
         looks: remembered appearances of `look_of`; empty if none is known, and then likeness plays no part.
         unseen_s: seconds since it was last seen.
+        contested: a face unlike it has stood at its place since; then time makes no lesser likeness enough.
     """
 
     landmarks: Float32Array
     shift: Float64Array
     looks: tuple[Float32Array, ...]
     unseen_s: float
+    contested: bool = False
 
 
 def look_of(rgb: UInt8Array, face: Face) -> Float32Array:
@@ -117,9 +119,12 @@ def assign(expected: Sequence[Expectation], faces: Sequence[Face], looks: Sequen
     }
 
 
-def is_held_back(face: Face, missing: Sequence[Expectation]) -> bool:
-    """Whether an unassigned face is better not reported yet, since a track was lost at its place just now."""
-    return any(track.unseen_s <= PROBATION_S and _distance(track, face) is not None for track in missing)
+def contests(face: Face, missing: Sequence[Expectation]) -> list[int]:
+    """Indices of the tracks lost just now at whose place an unassigned face stands.
+
+    While there are any, it's better not to report the face yet.
+    """
+    return [i for i, t in enumerate(missing) if t.unseen_s <= PROBATION_S and _distance(t, face) is not None]
 
 
 def _distance(track: Expectation, face: Face) -> float | None:
@@ -140,6 +145,7 @@ def _cost(track: Expectation, face: Face, look: Float32Array) -> float:
         return _IMPOSSIBLE
     if not track.looks:
         return distance
-    least = LIKENESS_AT_ONCE + (LIKENESS_LATER - LIKENESS_AT_ONCE) * min(track.unseen_s / LATER_S, 1.0)
+    patience = 0.0 if track.contested else min(track.unseen_s / LATER_S, 1.0)
+    least = LIKENESS_AT_ONCE + (LIKENESS_LATER - LIKENESS_AT_ONCE) * patience
     alike = max(likeness(look, known) for known in track.looks)
     return _IMPOSSIBLE if alike < least else distance + (1 - alike) / (1 - least)

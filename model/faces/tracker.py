@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from model.faces.association import Expectation, assign, face_size, is_held_back, likeness, look_of, unit, view_of
+from model.faces.association import Expectation, assign, contests, face_size, likeness, look_of, unit, view_of
 from model.faces.finder import FaceFinder, merge_same
 from model.values import Face, Float32Array, Float64Array, Frame
 
@@ -46,6 +46,7 @@ class TrackState:
         score: detector confidence, 0 to 1.
         velocity: (2,) float64 pixels per millisecond.
         looks: newest and slowly changing appearance, or nothing.
+        contested: see `Expectation`.
     """
 
     track: int
@@ -55,6 +56,7 @@ class TrackState:
     score: float
     velocity: Float64Array
     looks: tuple[Float32Array, ...] = ()
+    contested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +141,21 @@ class FaceTracker:
         tracks = [] if cut else [t for t in self._state.tracks if frame.pts_ms - t.last_ms <= self._max_gap_ms]
         in_sight = [track for track in tracks if track.last_index == self._state.last_index]
         faces = self._find(frame, in_sight, tracks, anew=cut or self._state.last_index is None)
-        looks = [look_of(frame.rgb, face) for face in faces]
+        return self._number(frame, tracks, faces)
+
+    def _number(self, frame: Frame, tracks: Sequence[TrackState], faces: Sequence[Face]) -> list[Face]:
+        """Give the faces their numbers and remember where they are."""
         expected = [_expect(track, frame.pts_ms) for track in tracks]
+        looks = [look_of(frame.rgb, face) for face in faces]
         owners = assign(expected, faces, looks)
-        missing = [expectation for index, expectation in enumerate(expected) if index not in owners.values()]
-        number = self._state.next_track
-        numbered, current = [], {track.track: track for track in tracks}
+        lost = [index for index in range(len(tracks)) if index not in owners.values()]
+        current = {track.track: track for track in tracks}
+        number, numbered = self._state.next_track, []
         for index, (face, look) in enumerate(zip(faces, looks, strict=True)):
             old = tracks[owners[index]] if index in owners else None
-            if old is None and is_held_back(face, missing):
+            rivals = contests(face, [expected[i] for i in lost]) if old is None else []
+            if rivals:  # most often one of them, half covered: not reported until that is clear
+                current |= {t.track: replace(t, contested=True) for t in (tracks[lost[rival]] for rival in rivals)}
                 continue
             owned = replace(face, track=old.track if old else number)
             number += old is None
@@ -186,7 +194,7 @@ def _as_face(track: TrackState) -> Face:
 def _expect(track: TrackState, pts_ms: float) -> Expectation:
     unseen_ms = max(pts_ms - track.last_ms, 0.0)
     shift = track.velocity * min(unseen_ms, COAST_MS)
-    return Expectation(track.landmarks, shift, track.looks, unseen_ms / 1000)
+    return Expectation(track.landmarks, shift, track.looks, unseen_ms / 1000, track.contested)
 
 
 def _advance(old: TrackState | None, face: Face, index: int, pts_ms: float, look: Float32Array | None) -> TrackState:
