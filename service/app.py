@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from model.registry import Registry
 from service import errors, openapi
 from service.auth import Gate, check_exposure, is_loopback
+from service.bell import Ringer
 from service.checkpoints.endpoints import router as checkpoints_router
 from service.context import Context
 from service.database import Database
@@ -93,6 +94,7 @@ async def _running(settings: ServiceSettings, metrics: Metrics) -> AsyncIterator
     if settings.migrate:
         await run_in_threadpool(upgrade, url)
     database = Database(url, settings.database_pool)
+    ringer = Ringer(settings.broker_url)
     try:
         async with Listener(psycopg_url(url), JOB_CHANNEL).running() as listener:
             yield Context(
@@ -102,8 +104,10 @@ async def _running(settings: ServiceSettings, metrics: Metrics) -> AsyncIterator
                 media=await run_in_threadpool(MediaStore, settings.media_dir),
                 registry=Registry.open(settings.data_dir),
                 metrics=metrics,
+                ringer=ringer,
             )
     finally:
+        ringer.close()
         await run_in_threadpool(database.close)
 
 

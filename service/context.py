@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from fastapi import Depends, Request
 
 from model.registry import Registry
+from service.bell import Ringer
 from service.database import Database
 from service.listen import Listener
 from service.metrics import Metrics
@@ -33,6 +34,7 @@ class Context:
     media: MediaStore
     registry: Registry
     metrics: Metrics
+    ringer: Ringer
     waiting_detects: int = 0
     _checkpoints: dict[UUID, CheckpointRecord] = field(default_factory=dict)
 

@@ -100,7 +100,9 @@ class Listener:
                 await asyncio.sleep(delay)
 
     async def _listen(self) -> None:
-        async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
+        async with await psycopg.AsyncConnection.connect(
+            self._conninfo, autocommit=True, application_name="roigcn listen", connect_timeout=10
+        ) as connection:
             await connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(self._channel)))
             self.connected.set()
             # What was notified while nobody listened is lost: everybody looks at the rows once.

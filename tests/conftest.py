@@ -51,12 +51,6 @@ def postgres_url(postgres: EmbeddedPostgres) -> str:
 
 
 @pytest.fixture(scope="session")
-def make_database(postgres: EmbeddedPostgres) -> Callable[[str], str]:
-    """Makes a migrated database of a name, for fixtures that last as long as the session."""
-    return lambda name: _create(postgres, name)
-
-
-@pytest.fixture(scope="session")
 def create_database(postgres: EmbeddedPostgres) -> Callable[[], str]:
     """Makes migrated databases that live as long as the session; gives their URLs."""
     return lambda: _create(postgres, f"roigcn_{uuid4().hex}")

@@ -56,9 +56,9 @@ def create(
     data_dir: DataDir = None,
 ) -> None:
     """Make a key and print it. It is shown once: only its hash is stored."""
-    key = new_key(tenant, (scope,))
+    key = new_key()
     with _keys(data_dir) as keys:
-        keys.create(tenant, name, key.stored.sha256, [str(scope)], None if days is None else days * 86400)
+        keys.create(tenant, name, key.sha256, [str(scope)], None if days is None else days * 86400)
     say(f"key {name!r}, scope {scope}, tenant {tenant!r}. Keep it: it is not shown again.")
     out.print(key.text, highlight=False, soft_wrap=True)
 

@@ -55,6 +55,7 @@ async def detect(context: Context, tenant: str, picture: bytes, options: JobOpti
     await run_in_threadpool(check_picture, picture, context.settings.max_image_pixels)
     with _place_in_queue(context):
         job = await context.database.run(_create, tenant, picture, options, context.settings.detect_seconds)
+        context.ringer.ring(DETECT_QUEUE)
         settled = False
         try:
             job = await _wait(context, job, gone)

@@ -32,6 +32,17 @@ from worker.store.records import FaceSelection, JobKind, JobOptions, JobState, R
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
+_EVENT: dict[str, Any] = {
+    "type": "object",
+    "description": "Fields of one event",
+    "required": ["event", "id", "data"],
+    "properties": {
+        "event": {"enum": ["progress", "succeeded", "failed", "cancelled", "deleted"]},
+        "id": {"type": "string", "description": "For `Last-Event-ID`"},
+        "data": {"type": "string", "contentMediaType": "application/json", "description": "The job"},
+        "retry": {"type": "integer", "description": "Milliseconds"},
+    },
+}
 _VIDEO_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -176,7 +187,7 @@ async def get_job(
         200: {
             "description": "Server-sent events `progress`, then one of `succeeded`, `failed`, `cancelled`, `deleted`. "
             "The data of each is the job as `GET /jobs/{job_id}` gives it; the present state comes first.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {"schema": _EVENT}},
         },
         **problems(NotFound),
     },

@@ -17,7 +17,7 @@ from service.results.service import checkpoint_block
 from worker.store.catalogue import MediaRepository
 from worker.store.jobs import JobRepository
 from worker.store.media import MediaWriter, StoredFile
-from worker.store.notify import notify_jobs
+from worker.store.notify import VIDEO_QUEUE, notify_jobs
 from worker.store.records import Job, JobKind, JobOptions, JobState, MediaRecord
 
 
@@ -82,7 +82,9 @@ async def submit(
     except Exception:  # not when cancelled: the transaction may commit all the same, and then needs its file
         await run_in_threadpool(context.media.delete, file.uri)
         raise
-    if not created:
+    if created:
+        context.ringer.ring(VIDEO_QUEUE)
+    else:
         await run_in_threadpool(context.media.delete, file.uri)
     return answer
 

@@ -14,10 +14,10 @@ from worker.store.jobs import JobRepository
 
 
 @pytest.fixture(scope="session")
-def server(make_database: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(create_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A service without any worker: what it answers from rows, and what it does when nobody works."""
     settings = ServiceSettings(
-        database_url=make_database("roigcn_service"),
+        database_url=create_database(),
         data_dir=tmp_path_factory.mktemp("service"),
         max_image_bytes=300_000,
         max_video_bytes=3_000_000,

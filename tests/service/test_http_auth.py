@@ -158,10 +158,10 @@ def test_no_database_is_said(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def keyless(make_database: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def keyless(create_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A service on a laptop: loopback, no key at all."""
-    url = make_database("roigcn_keyless")
-    with running_server(ServiceSettings(database_url=url, data_dir=tmp_path_factory.mktemp("keyless"))) as running:
+    settings = ServiceSettings(database_url=create_database(), data_dir=tmp_path_factory.mktemp("keyless"))
+    with running_server(settings) as running:
         yield running
 
 

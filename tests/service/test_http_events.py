@@ -122,7 +122,7 @@ def test_the_connection_comes_back_after_it_was_cut(server: Server, client: http
             cut = connection.execute(
                 sa.text(
                     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-                    "WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+                    "WHERE datname = current_database() AND application_name = 'roigcn listen'"
                 )
             ).scalar_one()
         assert cut == 1
@@ -144,8 +144,8 @@ def test_many_followers_share_one_connection(server: Server, client: httpx.Clien
         thread.start()
     wait_for_listeners(server, 20)
     with server.engine.begin() as connection:
-        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"
-        assert connection.execute(sa.text(query)).scalar_one() == 1
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = :name"
+        assert connection.execute(sa.text(query), {"name": "roigcn listen"}).scalar_one() == 1
         ClaimRepository(connection).finish(job, frames_total=2)
     for thread in threads:
         thread.join(20)

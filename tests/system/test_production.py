@@ -23,7 +23,7 @@ CLI = [sys.executable, "-m", "service.cli"]
 
 @pytest.fixture(scope="module")
 def production(
-    tmp_path_factory: pytest.TempPathFactory, make_database: Callable[[str], str], graph_cache: Path
+    tmp_path_factory: pytest.TempPathFactory, create_database: Callable[[], str], graph_cache: Path
 ) -> Iterator[Served]:
     """`roigcn api`, `roigcn worker detect` and `roigcn worker video`, an outside Postgres and Redis between them."""
     folder = tmp_path_factory.mktemp("production")
@@ -31,7 +31,7 @@ def production(
     port = free_port()
     log = folder / "log.txt"
     env = clean_environment() | {
-        "ROIGCN_DATABASE_URL": make_database("roigcn_production"),
+        "ROIGCN_DATABASE_URL": create_database(),
         "ROIGCN_BROKER_URL": f"redis://127.0.0.1:{redis_port}/0",
         "ROIGCN_DATA_DIR": str(folder / "data"),
         "ROIGCN_CACHE_DIR": str(graph_cache),
