@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import logging
 import threading
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import openvino as ov
@@ -20,6 +21,9 @@ from model.checkpoint import Checkpoint
 from model.engines.base import EngineError, check_crops, default_threads
 from model.engines.graph_cache import GRAPH_NAME, cache_key, cached_graph
 from model.values import Float32Array, UInt8Array
+
+if TYPE_CHECKING:
+    from model.engines.deploy import DeployedNetwork
 
 MAX_REQUEST = 8
 """Crops in one request: more of them only need more memory, the processor is busy with fewer."""
@@ -116,21 +120,26 @@ def convert(checkpoint: Checkpoint, path: Path) -> None:
         checkpoint: as the registry gives it.
         path: of the xml file; the weights go beside it.
     """
-    import torch  # only here: a worker that finds its network in the cache does without
+    from model.engines.deploy import DeployedNetwork  # loads torch: a worker that finds its network cached does not
 
-    from model.engines.deploy import DeployedNetwork
-
-    manifest = checkpoint.manifest
     log.info("converting %s for OpenVINO, once on this machine", checkpoint.ref)
-    deployed = DeployedNetwork(checkpoint.load_network(), manifest.normalisation).eval()
-    size = manifest.input_size
+    deployed = DeployedNetwork(checkpoint.load_network(), checkpoint.manifest.normalisation).eval()
+    ov.save_model(to_graph(deployed, checkpoint.manifest.input_size), path, compress_to_fp16=False)
+
+
+def to_graph(deployed: DeployedNetwork, input_size: int) -> ov.Model:
+    """OpenVINO's graph of a network, for any number of crops."""
+    import torch
+
     # Two crops, since a batch of one would let the tracer take dimensions of 1 for constants.
-    example = torch.zeros((2, size, size, 3), dtype=torch.uint8)
-    with torch.no_grad():
+    example = torch.zeros((2, input_size, input_size, 3), dtype=torch.uint8)
+    with torch.no_grad(), warnings.catch_warnings():
+        # torch calls its tracer deprecated; OpenVINO reads traces best, and the network is one that traces exactly.
+        warnings.simplefilter("ignore", DeprecationWarning)
         traced = torch.jit.trace(deployed, example, check_trace=False)  # type: ignore[no-untyped-call]  # torch's own
-    graph = ov.convert_model(traced, example_input=example)
-    graph.reshape(ov.PartialShape([-1, size, size, 3]))
-    ov.save_model(graph, path, compress_to_fp16=False)
+        graph = ov.convert_model(traced, example_input=example)
+    graph.reshape(ov.PartialShape([-1, input_size, input_size, 3]))
+    return graph
 
 
 def _stream_count(threads: int) -> int:
