@@ -13,6 +13,7 @@ from model.graph import (
     SupervisionHead,
     dense_graph_convolution,
     subtract_low_rank,
+    upsampled,
     upsampled_concat,
 )
 
@@ -155,6 +156,22 @@ def test_branchwise_convolution_is_the_plain_one(random: torch.Generator, bias: 
     assert x0.shape == (B, sum(CHANNELS), 32, 32)
     torch.testing.assert_close(layer(x), layer.forward_concat(x0), rtol=0, atol=1e-5)
     assert layer.weight.shape == (11, sum(CHANNELS), 1, 1)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_upsampling_has_the_gradient_of_torchs_own(
+    random: torch.Generator, factor: int, layout: torch.memory_format
+) -> None:
+    part = torch.randn(2, 3, 4, 6, generator=random, dtype=torch.float64)
+    seed = torch.randn(2, 3, 4 * factor, 6 * factor, generator=random, dtype=torch.float64)
+    gradients = []
+    for upsample in (upsampled, lambda x, f: F.interpolate(x, scale_factor=float(f), mode="bilinear")):
+        leaf = part.clone(memory_format=layout).requires_grad_()
+        larger = upsample(leaf, factor)
+        larger.backward(seed.contiguous(memory_format=layout))
+        gradients.append((larger.detach(), leaf.grad))
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=0, atol=1e-12)
 
 
 def test_means_of_branches_are_means_of_the_upsampled(random: torch.Generator) -> None:
