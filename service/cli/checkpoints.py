@@ -36,7 +36,7 @@ def _summary(checkpoint: Checkpoint, active: bool) -> dict[str, object]:
         "active": active,
         "backbone": manifest.architecture.backbone,
         "input_size": manifest.input_size,
-        "au_codes": list(manifest.au_codes),
+        "aus": len(manifest.au_codes),
         "synthetic_only": manifest.training.synthetic_only,
         "auc": (manifest.metrics.mean.get("auc") if manifest.metrics else None),
         "path": str(checkpoint.path),
@@ -70,7 +70,7 @@ def list_checkpoints(
                 f"{row['name']}:{row['version']}",
                 str(row["backbone"]),
                 f"{row['input_size']} px",
-                str(len(row["au_codes"])),  # type: ignore[arg-type]  # a list, made above
+                str(row["aus"]),
                 "[yellow]rendered faces only[/]" if row["synthetic_only"] else "real faces",
                 f"{auc:.3f}" if isinstance(auc, float) else "–",
             )
@@ -121,7 +121,9 @@ def prepare(
     settings = _settings(data_dir)
     try:
         found = registry.get(checkpoint) if checkpoint else registry.active()
-        engine = open_engine(found, settings.engine, device=settings.device, cache_dir=settings.engine_cache_dir)
+        engine = open_engine(
+            found, settings.engine, device=settings.device, cache_dir=settings.cache_dir or settings.data_dir / "cache"
+        )
     except CheckpointError as error:
         fail(str(error), Exit.UNAVAILABLE)
     say(f"{found.ref}: ready on engine {engine.name}")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any
 
 import httpx
 import typer
@@ -56,25 +56,17 @@ def check(response: httpx.Response) -> httpx.Response:
     return response
 
 
-class _Counted(io.RawIOBase):
+class _Counted(io.BufferedReader):
     """A file that reports how much of it was read."""
 
-    def __init__(self, file: BinaryIO, report: Any) -> None:
-        self._file, self._report = file, report
+    def __init__(self, path: Path, report: Callable[[int], None]) -> None:
+        super().__init__(io.FileIO(path))
+        self._report = report
 
-    def read(self, size: int = -1, /) -> bytes:
-        data = self._file.read(size)
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
         self._report(len(data))
         return data
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def fileno(self) -> int:
-        return self._file.fileno()
 
 
 def submit(
@@ -94,8 +86,10 @@ def submit(
     """
     headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
     with connect(server, api_key) as client:
-        with clip.open("rb") as file, progress_bar("upload", clip.stat().st_size, "bytes") as bar:
-            body = _Counted(file, lambda count: bar.advance(bar.task_ids[0], count))
+        with (
+            progress_bar("upload", clip.stat().st_size, "bytes") as bar,
+            _Counted(clip, lambda count: bar.advance(bar.task_ids[0], count)) as body,
+        ):
             response = check(
                 client.post("/jobs", params={"roi": roi}, files={"video": (clip.name, body)}, headers=headers)
             )

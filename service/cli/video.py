@@ -40,7 +40,7 @@ def video(
         roigcn video interview.mp4 -o interview.parquet
     """
     target = result or clip.with_suffix(".aus.csv")
-    chosen = table_format or _SUFFIXES.get(target.suffix.lower())
+    chosen = table_format or _SUFFIXES.get(target.suffix.lower()) or ""
     if chosen not in _SUFFIXES.values():
         fail(
             f"--format must be csv or parquet, or --out end in .csv or .parquet (got {chosen or target.name!r})",
@@ -51,29 +51,32 @@ def video(
 
     from service.exports.table import OpenTable  # after the usage errors, which need no library
     from worker.errors import VideoError
-    from worker.pipeline import analyze_video
+    from worker.pipeline import VideoRun
     from worker.video import probe_video
 
     try:
-        info = probe_video(clip)
+        probe_video(clip)  # before the network is loaded
     except VideoError as error:
         fail(f"{clip}: {error}")
     analyzer = open_analyzer(checkpoint, engine, device, data_dir)
     metadata = {"checkpoint": analyzer.checkpoint.ref, "clip": clip.name}
-    faces = 0
+    frames = faces = 0
     try:
         with (
             atomic_path(target) as partial,
+            VideoRun(clip, analyzer) as run,
             OpenTable(partial, chosen, analyzer.au_codes, metadata) as table,
-            progress_bar(clip.name, info.frames, "frames") as bar,
+            progress_bar(clip.name, run.info.frames, "frames") as bar,
         ):
-            for frame in analyze_video(clip, analyzer):
+            for frame in run:
                 table.write_frame(frame.index, frame.pts_ms, frame.faces)
+                frames += 1
                 faces += len(frame.faces)
                 bar.advance(bar.task_ids[0])
-            frames = int(bar.tasks[0].completed)
     except VideoError as error:
         fail(f"{clip}: {error}")
+    for warning in run.warnings:
+        warn(f"{clip}: {warning}")
     say(f"{frames} frames, {faces} faces")
     if not faces:
         warn("no face was found in any frame")
