@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Annotated
 from uuid import UUID
@@ -26,6 +27,7 @@ class Context:
 
     Attributes:
         waiting_detects: requests to `/detect` that wait for a worker now.
+        decoding: bounds the processes that decode single pictures of clips.
     """
 
     settings: ServiceSettings
@@ -36,6 +38,7 @@ class Context:
     metrics: Metrics
     ringer: Ringer
     waiting_detects: int = 0
+    decoding: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     _checkpoints: dict[UUID, CheckpointRecord] = field(default_factory=dict)
 
     def checkpoint_of(self, connection: sa.Connection, job: Job) -> CheckpointRecord | None:

@@ -6,19 +6,21 @@ from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Path, Query
 from fastapi.responses import Response, StreamingResponse
 
 from service.auth import Reader
 from service.context import Ctx
-from service.errors import NotFound
+from service.errors import JobExpired, JobNotFinished, MediaUnreadable, NotFound
 from service.openapi import problems
 from service.results import service
+from service.results.pictures import RoiFormat, roi_picture
 from service.results.schemas import FramesPage
 
 router = APIRouter(prefix="/jobs/{job_id}/frames", tags=["results"])
 
 NDJSON = "application/x-ndjson"
+NPY = "application/x-npy"
 _LAST_FRAME = 2**31 - 1
 
 
@@ -63,3 +65,43 @@ async def read_frames(
         return StreamingResponse(lines, media_type=NDJSON)
     page = await service.frames_page(context, caller.tenant, job_id, after, limit)
     return Response(page.model_dump_json(), media_type="application/json")
+
+
+@router.get(
+    "/{frame}/faces/{face}/roi/{au}",
+    summary="See a ROI map",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The map as a picture or as an array",
+            "content": {
+                "image/png": {"schema": {"type": "string", "format": "binary"}},
+                NPY: {"schema": {"type": "string", "format": "binary"}},
+            },
+        },
+        **problems(NotFound, JobNotFinished, JobExpired, MediaUnreadable),
+    },
+)
+async def see_roi_map(
+    job_id: UUID,
+    frame: Annotated[int, Path(ge=0, le=_LAST_FRAME, description="Number of the frame; 0 in a picture")],
+    face: Annotated[int, Path(ge=0, le=32767, description="Number of the face in its frame, from 0, largest first")],
+    au: Annotated[str, Path(pattern=r"^AU[1-9]\d?$", examples=["AU12"])],
+    context: Ctx,
+    caller: Reader,
+    format: Annotated[
+        RoiFormat | None,
+        Query(
+            description="`overlay`: the map on the whole frame (the default); `crop`: on the face; `map`: alone; "
+            "`npy`: the numbers, float32 (H, W), as `Accept: application/x-npy` gives them too"
+        ),
+    ] = None,
+    accept: Annotated[str | None, Header(include_in_schema=False)] = None,
+) -> Response:
+    """What the network drew for one AU of one face: red where it occurs, blue where it is absent.
+
+    `curl -o au12.png http://127.0.0.1:8000/jobs/…/frames/0/faces/0/roi/AU12`
+    """
+    how = format or (RoiFormat.NPY if accept is not None and NPY in accept else RoiFormat.OVERLAY)
+    data, media_type = await roi_picture(context, caller.tenant, job_id, frame, face, au, how)
+    return Response(data, media_type=media_type, headers={"Cache-Control": "private, max-age=3600"})

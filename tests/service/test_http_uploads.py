@@ -10,6 +10,7 @@ import json
 import socket
 import struct
 import time
+import tracemalloc
 import zlib
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -279,6 +280,40 @@ def test_however_the_body_is_cut_the_bytes_are_the_same(pieces: int) -> None:
     received = asyncio.run(receive_file(request_of(form(data), pieces), "image", sink, limit_bytes=len(data)))
     assert bytes(sink.data) == data
     assert (received.filename, received.content_type, received.bytes) == ("x.png", "image/png", len(data))
+
+
+def test_a_large_upload_is_never_held() -> None:
+    class Counting:
+        total = 0
+
+        def write(self, data: bytes, /) -> None:
+            self.total += len(data)
+
+    chunk, count = b"\0" * 65_536, 1_000
+
+    def pieces() -> Iterator[bytes]:
+        yield form(b"")[: -len(b"\r\n--b--\r\n")]
+        for _ in range(count):
+            yield chunk
+        yield b"\r\n--b--\r\n"
+
+    source = pieces()
+
+    async def receive() -> dict[str, object]:
+        piece = next(source, b"")
+        return {"type": "http.request", "body": piece, "more_body": bool(piece)}
+
+    request = request_of(b"", 1)
+    request = Request(request.scope, receive)
+    sink = Counting()
+    tracemalloc.start()
+    try:
+        asyncio.run(receive_file(request, "image", sink, limit_bytes=100_000_000))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert sink.total == len(chunk) * count
+    assert peak < 8_000_000
 
 
 @pytest.mark.parametrize(
