@@ -78,7 +78,8 @@ def likeness(look: Float32Array, other: Float32Array) -> float:
 
 def view_of(rgb: UInt8Array) -> Float32Array | None:
     """The whole frame made small and normalised like `look_of`, to notice cuts; None if it is almost one colour."""
-    small = np.asarray(cv2.resize(rgb, (32, 18), interpolation=cv2.INTER_AREA), np.uint8)
+    step = max(1, min(rgb.shape[:2]) // 72)  # enough pixels remain for an average
+    small = np.asarray(cv2.resize(rgb[::step, ::step], (32, 18), interpolation=cv2.INTER_AREA), np.uint8)
     return None if float(small.std(axis=(0, 1)).max()) < 2.0 else _normalised(small)
 
 

@@ -154,6 +154,12 @@ def _starts(length: int) -> Iterator[int]:
 
 
 def _resize(rgb: UInt8Array, width: int, height: int) -> UInt8Array:
+    """A scaled copy, averaged where it shrinks."""
+    # OpenCV averages 2 x 2 pixels ten times faster than other areas. An odd last row or column is left out, which
+    # moves boxes by less than a pixel.
+    while rgb.shape[1] >= 2 * width and rgb.shape[0] >= 2 * height:
+        half = rgb.shape[1] // 2, rgb.shape[0] // 2
+        rgb = np.asarray(cv2.resize(rgb[: 2 * half[1], : 2 * half[0]], half, interpolation=cv2.INTER_AREA), np.uint8)
     if (width, height) == (rgb.shape[1], rgb.shape[0]):
         return rgb
     shrinks = width < rgb.shape[1] or height < rgb.shape[0]
