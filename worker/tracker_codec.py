@@ -28,6 +28,7 @@ def encode_tracker(state: TrackerState) -> bytes:
             "score": float(track.score),
             "velocity": _pack(track.velocity),
             "looks": [_pack(look) for look in track.looks],
+            "contested": track.contested,
         }
         for track in state.tracks
     ]
@@ -37,6 +38,7 @@ def encode_tracker(state: TrackerState) -> bytes:
         "last_index": state.last_index,
         "last_ms": state.last_ms,
         "tracks": tracks,
+        "view": None if state.view is None else _pack(state.view),
     }
     return json.dumps(document, separators=(",", ":")).encode()
 
@@ -60,10 +62,12 @@ def decode_tracker(data: bytes) -> TrackerState:
                 score=item["score"],
                 velocity=_unpack(item["velocity"], np.float64).reshape(2),
                 looks=tuple(_unpack(look, np.float32) for look in item["looks"]),
+                contested=item["contested"],
             )
             for item in document["tracks"]
         )
-        return TrackerState(document["next_track"], document["last_index"], document["last_ms"], tracks)
+        view = None if document["view"] is None else _unpack(document["view"], np.float32)
+        return TrackerState(document["next_track"], document["last_index"], document["last_ms"], tracks, view)
     except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"no state of a tracker: {error!r}") from error
 

@@ -68,12 +68,14 @@ class TrackerState:
         last_index: number of the last frame, None before the first.
         last_ms: time of the last frame.
         tracks: tracks that may go on.
+        view: the last frame's `view_of`, to notice a cut; None if it isn't known.
     """
 
     next_track: int = 0
     last_index: int | None = None
     last_ms: float = 0.0
     tracks: tuple[TrackState, ...] = ()
+    view: Float32Array | None = None
 
     @classmethod
     def from_faces(
@@ -126,10 +128,9 @@ class FaceTracker:
         self._finder = finder
         self._redetect_every, self._tiles_every, self._max_gap_ms = redetect_every, tiles_every, max_gap_ms
         self._state = state or TrackerState()
-        self._view: Float32Array | None = None
 
     def state(self) -> TrackerState:
-        """What a new tracker needs to go on after the last frame."""
+        """What a new tracker needs to go on after the last frame exactly as this one would."""
         return self._state
 
     def update(self, frame: Frame) -> list[Face]:
@@ -137,13 +138,17 @@ class FaceTracker:
 
         A face that is followed keeps the score of its last detection.
         """
-        cut = self._is_cut(frame)
+        view, before = view_of(frame.rgb), self._state.view
+        # A black frame says nothing: what comes after it is compared with what came before.
+        cut = view is not None and before is not None and likeness(view, before) < SAME_VIEW
         tracks = [] if cut else [t for t in self._state.tracks if frame.pts_ms - t.last_ms <= self._max_gap_ms]
         in_sight = [track for track in tracks if track.last_index == self._state.last_index]
         faces = self._find(frame, in_sight, tracks, anew=cut or self._state.last_index is None)
-        return self._number(frame, tracks, faces)
+        return self._number(frame, before if view is None else view, tracks, faces)
 
-    def _number(self, frame: Frame, tracks: Sequence[TrackState], faces: Sequence[Face]) -> list[Face]:
+    def _number(
+        self, frame: Frame, view: Float32Array | None, tracks: Sequence[TrackState], faces: Sequence[Face]
+    ) -> list[Face]:
         """Give the faces their numbers and remember where they are."""
         expected = [_expect(track, frame.pts_ms) for track in tracks]
         looks = [look_of(frame.rgb, face) for face in faces]
@@ -161,7 +166,7 @@ class FaceTracker:
             number += old is None
             numbered.append(owned)
             current[owned.track] = _advance(old, owned, frame.index, frame.pts_ms, look)
-        self._state = TrackerState(number, frame.index, frame.pts_ms, tuple(current.values()))
+        self._state = TrackerState(number, frame.index, frame.pts_ms, tuple(current.values()), view)
         return sorted(numbered, key=lambda face: face.track)
 
     def _find(
@@ -177,13 +182,6 @@ class FaceTracker:
         if tiles or due or missing or not followed:
             return followed + self._finder.find(frame.rgb, tiles=tiles, known=followed)
         return followed
-
-    def _is_cut(self, frame: Frame) -> bool:
-        view = view_of(frame.rgb)
-        if view is None:  # a black frame says nothing; the next one is compared with the one before it
-            return False
-        before, self._view = self._view, view
-        return before is not None and likeness(view, before) < SAME_VIEW
 
 
 def _as_face(track: TrackState) -> Face:
