@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from uuid import uuid4
 
 import httpx
 import pytest
 
+from model.analyzer import Analyzer
+from model.checkpoint import Checkpoint
+from model.values import UInt8Array
 from service.settings import ServiceSettings
-from tests.service.kit import Server, Store, running_server
+from tests.service.kit import Server, Store, jpeg, running_server, worker_process
 from worker.store.jobs import JobRepository
 
 
@@ -56,3 +60,40 @@ def store(server: Server, tenant: str) -> Iterator[Store]:
         repository = JobRepository(connection)
         for job in repository.list(tenant, limit=200):
             repository.request_cancel(tenant, job.id)
+
+
+START_SECONDS = 120.0
+
+
+@pytest.fixture(scope="session")
+def served(
+    create_database: Callable[[], str], tiny_checkpoint: Checkpoint, tiny_analyzer: Analyzer
+) -> Iterator[Server]:
+    """A service with a worker process for pictures and one for clips. `tiny_analyzer` has converted the network."""
+    settings = ServiceSettings(
+        database_url=create_database(),
+        data_dir=tiny_checkpoint.path.parents[2],
+        detect_seconds=60.0,
+        max_waiting_detects=40,
+    )
+    with (
+        running_server(settings) as running,
+        worker_process(settings, "detect"),
+        worker_process(settings, "video"),
+    ):
+        ends = time.monotonic() + START_SECONDS
+        while (ready := httpx.get(f"{running.url}/health/ready")).status_code != 200:
+            assert time.monotonic() < ends, ready.text
+            time.sleep(0.1)
+        yield running
+
+
+@pytest.fixture
+def caller(served: Server, tenant: str) -> Iterator[httpx.Client]:
+    with served.client(tenant) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def portrait(astronaut: UInt8Array) -> bytes:
+    return jpeg(astronaut)

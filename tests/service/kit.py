@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import os
+import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -16,11 +20,14 @@ import numpy as np
 import sqlalchemy as sa
 import uvicorn
 from fastapi import FastAPI
+from PIL import Image
 
-from model.values import AuPrediction, Face
+from model.values import AuPrediction, Face, UInt8Array
 from service.app import create_app
 from service.auth import new_key
 from service.settings import ServiceSettings
+from worker.app import worker_argv
+from worker.settings import WorkerSettings
 from worker.store.catalogue import ApiKeyRepository, CheckpointRepository, MediaRepository
 from worker.store.claims import ClaimRepository
 from worker.store.database import create_engine
@@ -79,6 +86,27 @@ class Server:
     def media_files(self) -> list[Path]:
         """Every file of the media store, finished or not."""
         return [path for path in self.settings.media_dir.rglob("*") if path.is_file()]
+
+
+@contextmanager
+def worker_process(settings: ServiceSettings, queue: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker as `roigcn serve` starts it."""
+    environment = {name: value for name, value in os.environ.items() if name != "ROIGCN_CHECKPOINT"}
+    environment |= {
+        "ROIGCN_DATABASE_URL": str(settings.database_url),
+        "ROIGCN_DATA_DIR": str(settings.data_dir),
+        "ROIGCN_THREADS": "2",
+    }
+    process = subprocess.Popen(worker_argv(queue, WorkerSettings(data_dir=settings.data_dir)), env=environment)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
 
 
 @contextmanager
@@ -180,3 +208,9 @@ def assert_problem(response: httpx.Response, status: int, slug: str) -> dict[str
     detail = str(body["detail"])
     assert detail.endswith((".", "…")), detail
     return body
+
+
+def jpeg(rgb: UInt8Array, **options: object) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(rgb).save(file, "JPEG", quality=92, **options)
+    return file.getvalue()

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
-import os
-import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -19,79 +15,12 @@ import pytest
 from PIL import Image
 
 from model.analyzer import Analyzer
-from model.checkpoint import Checkpoint
 from model.values import UInt8Array
 from service.detect.schemas import DetectAnswer
-from service.settings import ServiceSettings
-from tests.service.kit import Server, assert_problem, running_server
-from worker.app import worker_argv
-from worker.settings import WorkerSettings
+from tests.service.kit import Server, assert_problem, jpeg
 from worker.store.jobs import JobRepository
 from worker.store.media import MediaStore
 from worker.store.records import JobKind
-
-START_SECONDS = 120.0
-
-
-@contextmanager
-def worker_process(settings: ServiceSettings, queue: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker as `roigcn serve` starts it."""
-    environment = {name: value for name, value in os.environ.items() if name != "ROIGCN_CHECKPOINT"}
-    environment |= {
-        "ROIGCN_DATABASE_URL": str(settings.database_url),
-        "ROIGCN_DATA_DIR": str(settings.data_dir),
-        "ROIGCN_THREADS": "2",
-    }
-    process = subprocess.Popen(worker_argv(queue, WorkerSettings(data_dir=settings.data_dir)), env=environment)
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
-
-
-@pytest.fixture(scope="session")
-def served(
-    create_database: Callable[[], str], tiny_checkpoint: Checkpoint, tiny_analyzer: Analyzer
-) -> Iterator[Server]:
-    """A service with a worker process for pictures and one for clips. `tiny_analyzer` has converted the network."""
-    settings = ServiceSettings(
-        database_url=create_database(),
-        data_dir=tiny_checkpoint.path.parents[2],
-        detect_seconds=60.0,
-        max_waiting_detects=40,
-    )
-    with (
-        running_server(settings) as running,
-        worker_process(settings, "detect"),
-        worker_process(settings, "video"),
-    ):
-        ends = time.monotonic() + START_SECONDS
-        while (ready := httpx.get(f"{running.url}/health/ready")).status_code != 200:
-            assert time.monotonic() < ends, ready.text
-            time.sleep(0.1)
-        yield running
-
-
-@pytest.fixture
-def caller(served: Server, tenant: str) -> Iterator[httpx.Client]:
-    with served.client(tenant) as client:
-        yield client
-
-
-@pytest.fixture(scope="session")
-def portrait(astronaut: UInt8Array) -> bytes:
-    return jpeg(astronaut)
-
-
-def jpeg(rgb: UInt8Array, **options: object) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(rgb).save(file, "JPEG", quality=92, **options)
-    return file.getvalue()
 
 
 def detect(client: httpx.Client, data: bytes, **params: object) -> dict[str, object]:
