@@ -287,6 +287,7 @@ class Run:
             collate_fn=collate,
             num_workers=workers,
             prefetch_factor=6 if workers else None,
+            multiprocessing_context="spawn" if workers else None,  # a fork of running thread pools can hang
             worker_init_fn=_one_thread,
         )
         for batch in loader:

@@ -124,6 +124,7 @@ class TrainingSamples(Dataset[tuple[torch.Tensor, ...]]):
 
     def __init__(self, faces: FaceShards, config: TrainConfig) -> None:
         self.faces, self.config = faces, config
+        self.au_codes = config.network.au_codes
         self.labels, self.weights = faces.labels, faces.weights
         self.class_weights = balance_weights(self.labels, self.weights, config.target.balance)
 
@@ -152,7 +153,7 @@ class TrainingSamples(Dataset[tuple[torch.Tensor, ...]]):
             points = points[FLIP_68]
         crop = augment_photo(np.asarray(crop, np.uint8), points, rng, config.augment.photo)
         seen = noisy_landmarks(points, rng, config.augment)
-        centres = roi_centres(crop_to_map(seen), config.network.au_codes, config.target.rule)
+        centres = roi_centres(crop_to_map(seen), self.au_codes, config.target.rule)
         targets, drawn = target_maps(
             centres,
             self.labels[face],

@@ -156,6 +156,10 @@ class FaceShards:
         if len(self) == 0:
             raise ShardError(f"{paths[0]}: the shards hold no faces")
 
+    def __reduce__(self) -> tuple[type[FaceShards], tuple[list[Path], tuple[str, ...]]]:
+        """Another process opens the files itself: mapped pictures must not travel."""
+        return FaceShards, ([shard.path for shard in self.shards], self.au_codes)
+
     def __len__(self) -> int:
         return int(self._starts[-1])
 

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from model.checkpoint import load_checkpoint
+from model.engines.base import open_engine
+from training.cli import app
+from training.config import TrainConfig
+from training.data.shards import FaceShards, find_shards
+from training.evaluate import Reading, predict, predict_maps
+from training.export import read_run
+from training.loop import TrainingError
+from training.preview import draw_predictions, signed_colours
+from training.subjects import open_subject
+
+runner = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def run_folder(toy_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short run made with the command line."""
+    root = tmp_path_factory.mktemp("runs")
+    recipe = root / "toy.toml"
+    recipe.write_text(
+        """
+        name = "toy"
+        summary = "a toy"
+        [network]
+        backbone = "hrnet_w18_small"
+        input_size = 32
+        aus = ["AU4", "AU12", "AU25"]
+        [target]
+        half_width = 1
+        sigma = 0.8
+        [data]
+        workers = 0
+        [optimiser]
+        name = "adamw"
+        lr = 3e-3
+        schedule = "cosine"
+        batch = 8
+        steps = 40
+        loss_scale = 100
+        ema = 0.9
+        [log]
+        every = 20
+        evaluate_every = 20
+        evaluate_faces = 8
+        """
+    )
+    out = root / "run"
+    result = runner.invoke(
+        app, ["train", "--data", str(toy_data), "--config", str(recipe), "--out", str(out), "--accelerator", "cpu"]
+    )
+    assert result.exit_code == 0, result.output
+    return out
+
+
+@pytest.fixture(scope="module")
+def checkpoint_folder(run_folder: Path, toy_data: Path) -> Path:
+    root = run_folder.parent / "checkpoints"
+    result = runner.invoke(
+        app,
+        [
+            *("publish", str(run_folder), "--data", str(toy_data), "--root", str(root)),
+            *("--name", "toy", "--version", "1", "--described-as", "toy faces"),
+        ],
+    )
+    assert result.exit_code == 0, result.output
+    return root / "toy" / "1"
+
+
+def test_training_leaves_pictures_and_scores(run_folder: Path) -> None:
+    assert [path.name for path in sorted(run_folder.glob("*.jpg"))] == [
+        "predictions-000020.jpg",
+        "predictions-000040.jpg",
+    ]
+    assert "test_auc" in (run_folder / "metrics.csv").read_text()
+
+
+def test_the_manifest_says_what_was_measured(checkpoint_folder: Path, toy_data: Path) -> None:
+    manifest = load_checkpoint(checkpoint_folder).manifest
+    assert manifest.training.synthetic_only
+    assert (manifest.training.images, manifest.training.steps) == (80, 40)
+    assert (manifest.map_size, manifest.roi.half_width) == (8, 1)
+    assert set(manifest.metrics.per_au) == {"AU4", "AU12", "AU25"}
+    assert "40 rendered faces of 10 identities" in manifest.metrics.protocol
+    assert set(manifest.calibration) == set(manifest.thresholds) == set(manifest.au_codes)
+    subject = open_subject(checkpoint_folder)
+    faces = FaceShards(find_shards(toy_data, "test"), manifest.au_codes)
+    found = predict(subject.network, faces, subject.reading)
+    from training.evaluate import table_of
+
+    again = table_of(found, manifest.au_codes, subject.calibrator).mean
+    assert manifest.metrics.mean["auc"] == pytest.approx(again.auc, abs=1e-3)
+    assert manifest.metrics.mean["f1"] == pytest.approx(again.f1, abs=0.05)
+
+
+def test_the_model_card_tells_the_same(checkpoint_folder: Path) -> None:
+    card = (checkpoint_folder / "MODEL_CARD.md").read_text()
+    manifest = load_checkpoint(checkpoint_folder).manifest
+    assert card.startswith("# toy:1\n")
+    assert f"| AU12 | Lip Corner Puller | {int(manifest.metrics.per_au['AU12'].model_extra['positives'])} |" in card
+    assert "rendered faces only" in card
+    assert "nan" not in card.lower().replace("finance", "")
+
+
+@pytest.mark.parametrize("kind", ["torch", "openvino"])
+def test_engines_give_the_maps_that_were_measured(
+    checkpoint_folder: Path, toy_data: Path, tmp_path: Path, kind: str
+) -> None:
+    from training.data.samples import evaluation_crop
+
+    checkpoint = load_checkpoint(checkpoint_folder)
+    faces = FaceShards(find_shards(toy_data, "test"), checkpoint.manifest.au_codes)
+    crops = np.stack([evaluation_crop(*faces.face(i), 32)[0] for i in range(4)])
+    wanted = predict_maps(checkpoint.load_network(), crops)
+    engine = open_engine(checkpoint, kind, threads=1, cache_dir=tmp_path)
+    np.testing.assert_allclose(engine.run(crops), wanted, atol=1e-3)
+    engine.close()
+
+
+def test_evaluate_prints_a_table_for_runs_and_checkpoints(
+    run_folder: Path, checkpoint_folder: Path, toy_data: Path
+) -> None:
+    table = runner.invoke(app, ["evaluate", str(run_folder), "--data", str(toy_data)])
+    assert table.exit_code == 0, table.output
+    assert "mean AUC, 95 % over identities" in table.output
+    rows = runner.invoke(app, ["evaluate", str(checkpoint_folder), "--data", str(toy_data), "--csv"])
+    assert rows.exit_code == 0, rows.output
+    lines = rows.output.strip().splitlines()
+    assert lines[0].startswith("au,positives,faces,auc")
+    assert [line.split(",")[0] for line in lines[1:]] == ["AU4", "AU12", "AU25", "mean"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["train", "--data", "nowhere", "--out", "x"], "no such folder"),
+        (["train", "--data", "nowhere", "--config", "none", "--out", "x"], "no configuration named"),
+        (["evaluate", "nowhere", "--data", "nowhere"], "holds no training state"),
+        (["publish", "nowhere", "--data", "d", "--name", "n", "--version", "1", "--described-as", "t"], "no training"),
+    ],
+)
+def test_mistakes_end_in_one_clear_line(
+    arguments: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 1
+    assert says in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_published_version_is_not_overwritten(run_folder: Path, checkpoint_folder: Path, toy_data: Path) -> None:
+    before = (checkpoint_folder / "manifest.json").read_text()
+    result = runner.invoke(
+        app,
+        [
+            *("publish", str(run_folder), "--data", str(toy_data), "--root", str(checkpoint_folder.parents[1])),
+            *("--name", "toy", "--version", "1", "--described-as", "toy faces"),
+        ],
+    )
+    assert result.exit_code == 1
+    assert "exists" in result.output
+    assert (checkpoint_folder / "manifest.json").read_text() == before
+
+
+def test_fine_tuning_begins_with_the_weights_given(
+    run_folder: Path, checkpoint_folder: Path, toy_data: Path, tmp_path: Path
+) -> None:
+    from training.cli import _weights_of
+
+    from_run, from_checkpoint = _weights_of(run_folder), _weights_of(checkpoint_folder)
+    assert from_run is not None
+    assert from_checkpoint is not None
+    assert set(from_run) - set(from_checkpoint) == {"supervision.weight", "supervision.bias"}
+    for key, value in from_checkpoint.items():
+        np.testing.assert_allclose(value, from_run[key], atol=2e-3, rtol=1e-3)
+
+
+def test_a_missing_run_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="holds no training state"):
+        read_run(tmp_path)
+
+
+def test_configuration_of_a_run_is_kept(run_folder: Path) -> None:
+    run = read_run(run_folder)
+    assert isinstance(run.config, TrainConfig)
+    assert run.config.optimiser.steps == 40
+    assert json.loads(run.config.model_dump_json())["network"]["input_size"] == 32
+
+
+def test_preview_shows_crop_targets_prediction_and_names(run_folder: Path, toy_data: Path) -> None:
+    subject = open_subject(run_folder)
+    faces = FaceShards(find_shards(toy_data, "test"), subject.reading.au_codes)
+    picture = draw_predictions(subject.network, faces, Reading.of_config(read_run(run_folder).config), [0, 3])
+    assert picture.shape == (320, 3 * 160 + 240, 3)
+    assert picture.dtype == np.uint8
+    np.testing.assert_array_equal(
+        signed_colours(np.array([[0.0, 1, -1]])), [[[255, 255, 255], [200, 30, 30], [30, 60, 200]]]
+    )
