@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from training.synthetic import wrinkles
 from training.synthetic.brows import draw_style, paint_brows
+from training.synthetic.glasses import Glasses, draw_glasses
 from training.synthetic.identity import Identity
 from training.synthetic.noise import as_float32, cloud, smooth_step
 from training.synthetic.pack import FacePack, FloatArray
@@ -72,6 +73,7 @@ class Looks:
         line_variant: which of the painted sets of wrinkles the person has.
         line_gains: (lines,) float32, see `wrinkles.draw_gains`.
         gloss: strength of highlights on the skin, about 1.
+        glasses: the pair the person wears, or None.
     """
 
     texture: npt.NDArray[np.uint8]
@@ -82,6 +84,7 @@ class Looks:
     line_variant: int
     line_gains: FloatArray
     gloss: float
+    glasses: Glasses | None
 
 
 def paint_looks(pack: FacePack, uvs: FloatArray, identity: Identity, size: int = CHART_SIZE) -> Looks:
@@ -115,6 +118,7 @@ def paint_looks(pack: FacePack, uvs: FloatArray, identity: Identity, size: int =
         line_variant=int(rng.integers(wrinkles.VARIANTS)),
         line_gains=wrinkles.draw_gains(rng),
         gloss=float(rng.uniform(0.4, 1.3)),
+        glasses=draw_glasses(rng),
     )
 
 

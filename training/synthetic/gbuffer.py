@@ -82,6 +82,16 @@ def see(
     )
 
 
+def blend_over(images: Tensor, cover: Tensor, place: Tensor, colour: Tensor, opacity: Tensor) -> None:
+    """Lay (M, 3) colours of (M,) opacity over (B, H, W, 3) pictures that cover (B, H, W) of what is behind them."""
+    flat, covered = images.view(-1, 3), cover.view(-1)
+    before = covered[place]
+    after = 1 - (1 - before) * (1 - opacity)
+    share = (opacity / after.clamp(min=1e-6))[:, None]
+    flat[place] = flat[place] * (1 - share) + colour * share
+    covered[place] = after
+
+
 def to_images(values: Tensor, place: Tensor, pictures: int, size: int, empty: float = 0.0) -> Tensor:
     """Scatter (M,) or (M, C) values of fragments into (B, size, size[, C]) pictures."""
     images = values.new_full((pictures * size * size, *values.shape[1:]), empty)

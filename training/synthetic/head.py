@@ -20,6 +20,30 @@ DEPTH_RANGE = 80.0
 
 
 @dataclass(frozen=True, eq=False)
+class View:
+    """The cameras of B pictures.
+
+    Attributes:
+        turn: (B, 3, 3) rotations of the head.
+        distance: (B, 1) from the camera to the head's centre.
+        square: (B, 3) centre and side of what the picture shows, on the plane through the head.
+        size: side of the pictures in pixels.
+    """
+
+    turn: Tensor
+    distance: Tensor
+    square: Tensor
+    size: int
+
+    def points(self, vertices: Tensor) -> Tensor:
+        """Return (B, V, 3), x and y in pixels and depth 0 to 1, of (B, V, 3) or (1, V, 3) points of the head."""
+        flat, depth = _flatten(pose(vertices, self.turn), self.distance)
+        pixels = (flat - self.square[:, None, :2]) / self.square[:, None, 2:] * self.size + self.size / 2
+        near_to_far = ((depth - self.distance + DEPTH_RANGE / 2) / DEPTH_RANGE).clamp(0, 1)
+        return torch.cat([pixels, near_to_far[..., None]], -1)
+
+
+@dataclass(frozen=True, eq=False)
 class Projection:
     """Vertices in the picture.
 
@@ -29,12 +53,14 @@ class Projection:
         normals: (B, V, 3) unit normals in camera space, y up, z to the camera.
         landmarks: (B, 68, 2) in pixels, the first pixel's centre at (0, 0).
         scale: (B,) pixels per head unit at the head's centre.
+        view: the cameras, for what else stands in the picture.
     """
 
     points: Tensor
     normals: Tensor
     landmarks: Tensor
     scale: Tensor
+    view: View
 
 
 class Head:
@@ -74,22 +100,33 @@ class Head:
                 frames each face by its landmarks, so that it fills the picture.
         """
         turn = torch.from_numpy(np.stack([rotation(scene) for scene in scenes])).to(self.device)
-        pivot = torch.tensor(PIVOT, device=self.device)
-        posed = (vertices - pivot) @ turn.transpose(1, 2) + pivot
         distance = torch.tensor([[scene.distance] for scene in scenes], device=self.device)
-        depth = distance - posed[..., 2]
-        flat = torch.stack([posed[..., 0], -posed[..., 1]], -1) * ((distance - 8.0) / depth)[..., None]
+        posed = pose(vertices, turn)
         square = framing
         if square is None:
-            square = face_square(flat[:, self.landmarks]) * torch.tensor([1.0, 1.0, MARGIN], device=self.device)
-        pixels = (flat - square[:, None, :2]) / square[:, None, 2:] * size + size / 2
-        near_to_far = ((depth - distance + DEPTH_RANGE / 2) / DEPTH_RANGE).clamp(0, 1)
+            flat, _ = _flatten(posed[:, self.landmarks], distance)
+            square = face_square(flat) * torch.tensor([1.0, 1.0, MARGIN], device=self.device)
+        view = View(turn, distance, square, size)
+        points = view.points(vertices)
         return Projection(
-            points=torch.cat([pixels, near_to_far[..., None]], -1),
+            points=points,
             normals=vertex_normals(posed, self.triangles, self.incidence),
-            landmarks=pixels[:, self.landmarks] - 0.5,
+            landmarks=points[:, self.landmarks, :2] - 0.5,
             scale=size / square[:, 2],
+            view=view,
         )
+
+
+def pose(vertices: Tensor, turn: Tensor) -> Tensor:
+    """Return (B, V, 3), vertices turned about the pivot by (B, 3, 3) rotations."""
+    pivot = torch.tensor(PIVOT, device=vertices.device)
+    return (vertices - pivot) @ turn.transpose(1, 2) + pivot
+
+
+def _flatten(posed: Tensor, distance: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (B, V, 2) places on the plane through the head, y down, and (B, V) distances from the camera."""
+    depth = distance - posed[..., 2]
+    return torch.stack([posed[..., 0], -posed[..., 1]], -1) * ((distance - 8.0) / depth)[..., None], depth
 
 
 def face_square(landmarks: Tensor) -> Tensor:

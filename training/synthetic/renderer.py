@@ -12,7 +12,8 @@ from torch import Tensor
 
 from training.synthetic import camera, hair, wrinkles
 from training.synthetic.appearance import Looks, paint_looks
-from training.synthetic.gbuffer import Fragments, Mesh, see, to_images
+from training.synthetic.gbuffer import Fragments, Mesh, blend_over, see, to_images
+from training.synthetic.glasses import LENS, Glasses, frame_mesh, frame_points
 from training.synthetic.head import Head, Projection
 from training.synthetic.identity import Identity
 from training.synthetic.labels import Labels, visible
@@ -26,6 +27,7 @@ from training.synthetic.shading import PaintedPerson, light, surface
 MOUTH_WINDOW = (10.0, 11.0)  # width and height in head units of the frontal view in which lips are judged
 MOUTH_WINDOW_BOTTOM = -10.5
 PIXELS_PER_UNIT = 8
+LASH_TONE, GLARE_TONE, FRAME_OPACITY = 0.03, 0.85, 0.96
 LASH_DEPTH = 0.002  # lashes this far behind a lid still show
 
 
@@ -76,6 +78,7 @@ class Renderer:
         lashes = pack.materials == Material.LASHES
         self._skin_mesh, self._lash_mesh = self._mesh(~lashes), self._mesh(lashes)
         self._mouth_triangles, self._mouth_materials = self._mouth_mesh()
+        self._frame_triangles, self._frame_parts = (torch.from_numpy(part).to(self.device) for part in frame_mesh())
         self._lines = [
             torch.from_numpy(wrinkles.paint_lines(self._uvs, self.chart_size, np.random.default_rng(variant)))[None]
             for variant in range(wrinkles.VARIANTS)
@@ -135,12 +138,14 @@ class Renderer:
         """
         if not expressions:
             return []
-        heads = self.head.deform(self.head.neutral(identity.shape), np.stack([e.weights for e in expressions]))
+        neutral = self.head.neutral(identity.shape)
+        heads = self.head.deform(neutral, np.stack([e.weights for e in expressions]))
         openings = self.mouth_openings(heads)
         still = None if framing is None else torch.tensor([framing] * len(scenes), device=self.device)
         projection = self.head.project(self._with_hair(heads, person.looks), scenes, self.size, still)
-        line_depths = wrinkles.depths([e.units for e in expressions], identity.age, person.looks.line_gains)
-        images, seen = self._shade(projection, person, torch.from_numpy(line_depths).to(self.device), scenes)
+        units = [expression.units for expression in expressions]
+        line_depths = torch.from_numpy(wrinkles.depths(units, identity.age, person.looks.line_gains)).to(self.device)
+        images, seen = self._shade(projection, person, neutral, line_depths, scenes)
         landmarks, scales = projection.landmarks.cpu().numpy(), projection.scale.tolist()
         rendered = []
         for number, (expression, scene) in enumerate(zip(expressions, scenes, strict=True)):
@@ -161,7 +166,12 @@ class Renderer:
         return heads + self.head.rest_normals * (cover * looks.hair.volume)[:, None]
 
     def _shade(
-        self, projection: Projection, person: PaintedPerson, line_depths: Tensor, scenes: Sequence[Scene]
+        self,
+        projection: Projection,
+        person: PaintedPerson,
+        neutral: Tensor,
+        line_depths: Tensor,
+        scenes: Sequence[Scene],
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Return (B, S, S, 3) pictures and (B, S, S, 1) shares of each pixel that the head covers."""
         count, size = len(scenes), self.size
@@ -170,17 +180,42 @@ class Renderer:
         colour = light(fragments, made, scenes, size, person.looks.gloss)
         images = to_images(colour, fragments.place, count, size)
         depth = to_images(fragments.depth, fragments.place, count, size, empty=1.0)
-        self._draw_lashes(images, depth, projection)
         seen = to_images(torch.ones_like(fragments.depth), fragments.place, count, size)
+        self._draw_lashes(images, seen, depth, projection)
+        if person.looks.glasses is not None:
+            self._draw_glasses(images, seen, depth, projection, person.looks.glasses, neutral, scenes)
         return images.cpu().numpy(), seen[..., None].cpu().numpy()
 
-    def _draw_lashes(self, images: Tensor, depth: Tensor, projection: Projection) -> None:
+    def _draw_lashes(self, images: Tensor, seen: Tensor, depth: Tensor, projection: Projection) -> None:
         if not len(self._lash_mesh.triangles):
             return
         lashes = see(self.raster, self._lash_mesh, projection, self.head.vertices, self.size, two_sided=True)
         opacity = _lash_opacity(lashes) * (lashes.depth < depth.flatten()[lashes.place] + LASH_DEPTH)
-        flat = images.view(-1, 3)
-        flat[lashes.place] = flat[lashes.place] * (1 - opacity[:, None]) + 0.03 * opacity[:, None]
+        blend_over(images, seen, lashes.place, torch.full_like(lashes.rest, LASH_TONE), opacity)
+
+    def _draw_glasses(
+        self,
+        images: Tensor,
+        seen: Tensor,
+        depth: Tensor,
+        projection: Projection,
+        glasses: Glasses,
+        neutral: Tensor,
+        scenes: Sequence[Scene],
+    ) -> None:
+        landmarks = neutral[self.head.landmarks].cpu().numpy()
+        points = projection.view.points(torch.from_numpy(frame_points(glasses, landmarks))[None].to(self.device))
+        ids = self.raster.triangle_ids(points, self._frame_triangles, self.size, self.size, two_sided=True).flatten()
+        place = (ids >= 0).nonzero()[:, 0]
+        triangle, picture = ids[place], place // self.size**2
+        corners = points[picture[:, None], self._frame_triangles[triangle]]
+        before_head = corners[..., 2].mean(1) < depth.flatten()[place]
+        lens = self._frame_parts[triangle] == LENS
+        light = torch.tensor([float(s.ambient.mean() + 0.45 * s.light_colours.mean(1).sum()) for s in scenes])
+        frame_colour = torch.tensor(glasses.colour).to(images) * light.to(images)[picture, None]
+        colour = torch.where(lens[:, None], torch.full_like(frame_colour, GLARE_TONE), frame_colour.clamp(0, 1))
+        opacity = torch.where(lens, glasses.lens_opacity, FRAME_OPACITY) * before_head
+        blend_over(images, seen, place, colour, opacity)
 
     def mouth_openings(self, heads: Tensor) -> list[float]:
         """Return B openings of the lips of (B, V, 3) heads, seen from the front, see `labels.visible`."""
