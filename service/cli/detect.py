@@ -84,7 +84,7 @@ def detect(
             try:
                 rgb = read_image(path)
             except (ImageError, OSError) as error:
-                warn(f"{path}: {error}")
+                warn(f"{path}: {(isinstance(error, OSError) and error.strerror) or error}")
                 failed += 1
                 bar.advance(bar.task_ids[0])
                 continue

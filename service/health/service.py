@@ -52,7 +52,7 @@ async def _database(context: Context) -> tuple[Check, WorkersCheck]:
     missing = [name for name, count in (("pictures", detect), ("clips", video)) if not count]
     detail = f"{detect} for pictures, {video} for clips"
     if missing:
-        detail += f"; start a worker for {' and '.join(missing)} (`roigcn serve` does)"
+        detail += f"; start a worker for {' and '.join(missing)} (`roigcn serve` does), or wait while one loads"
     listening = context.listener.connected.is_set()
     return (
         Check(ok=listening, detail="answers" if listening else "answers, but its notifications are not heard yet"),
@@ -61,7 +61,8 @@ async def _database(context: Context) -> tuple[Check, WorkersCheck]:
 
 
 def _alive(connection: sa.Connection, max_age_seconds: float) -> dict[str, int]:
-    workers = WorkerRepository(connection).list(max_age_seconds)
+    """Processes that can work by queue; one that still loads its network has no engine yet and does not count."""
+    workers = [worker for worker in WorkerRepository(connection).list(max_age_seconds) if worker.engine is not None]
     return {queue: sum(queue in worker.queues for worker in workers) for queue in (DETECT_QUEUE, VIDEO_QUEUE)}
 
 
