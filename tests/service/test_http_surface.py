@@ -24,7 +24,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from service.app import create_app
-from service.errors import PROBLEMS, Problem, ProblemDocument
+from service.problems import PROBLEMS, Problem, ProblemDocument
 from service.settings import ServiceSettings
 from tests.service.kit import Server, Store, assert_problem, clip, running_server
 from worker.store.catalogue import WorkerRepository
@@ -168,6 +168,10 @@ def test_ready_says_what_is_missing(server: Server) -> None:
     with server.engine.begin() as connection:
         WorkerRepository(connection).beat(worker, ["detect", "video"])  # type: ignore[arg-type]
     try:
+        loading = httpx.get(f"{server.url}/health/ready").json()["workers"]
+        assert (loading["ok"], loading["detect"]) == (False, 0), "no engine yet: it still loads its network"
+        with server.engine.begin() as connection:
+            WorkerRepository(connection).beat(worker, ["detect", "video"], engine="openvino CPU")  # type: ignore[arg-type]
         workers = httpx.get(f"{server.url}/health/ready").json()["workers"]
         assert (workers["ok"], workers["detect"], workers["video"]) == (True, 1, 1)
     finally:
