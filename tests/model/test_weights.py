@@ -72,7 +72,8 @@ def test_containers_prefixes_and_heads(
     assert set(report.loaded) == set(public)
     assert report.missing == ()
     assert set(report.unused) == {prefix + key for key in HEADS}
-    assert all(torch.equal(network.state_dict()[key], value) for key, value in before.items())
+    after = network.state_dict()
+    assert all(torch.equal(after[key], value) for key, value in before.items())
     assert "loaded 426 backbone tensors; not used: 6" in report.summary()
 
 
@@ -191,5 +192,6 @@ def test_broken_files(
         load_backbone(network, file)
     assert str(file) in str(caught.value)
     # All or nothing: a refused file has changed nothing, and run nothing.
-    assert all(torch.equal(network.state_dict()[key], value) for key, value in before.items())
+    after = network.state_dict()
+    assert all(torch.equal(after[key], value) for key, value in before.items())
     assert not Path("harm-was-done").exists()
