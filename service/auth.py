@@ -24,7 +24,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 
-from service.errors import Forbidden, Unauthorized
+from service.problems import Forbidden, Unauthorized
 from worker.store.records import ApiKeyRecord
 
 DEFAULT_TENANT = "default"

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from service.errors import (
+from service.problems import (
     MEDIA_TYPE,
     DatabaseUnavailable,
     Forbidden,

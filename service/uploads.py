@@ -24,7 +24,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
-from service.errors import MediaTooLarge, MediaUnreadable, RequestTimeout, StorageFull, UnsupportedMedia, Validation
+from service.problems import MediaTooLarge, MediaUnreadable, RequestTimeout, StorageFull, UnsupportedMedia, Validation
 
 _FLUSH_BYTES = 1 << 20
 # Boundaries and part headers around one file.

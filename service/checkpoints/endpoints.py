@@ -12,8 +12,8 @@ from service.auth import NEEDS_ADMIN, NEEDS_READ
 from service.checkpoints import service
 from service.checkpoints.schemas import CheckpointAnswer, CheckpointsAnswer
 from service.context import Ctx
-from service.errors import CheckpointPinned, CheckpointUnavailable, NotFound
 from service.openapi import problems
+from service.problems import CheckpointPinned, CheckpointUnavailable, NotFound
 
 router = APIRouter(prefix="/checkpoints", tags=["checkpoints"])
 

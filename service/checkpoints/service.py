@@ -5,7 +5,7 @@ from __future__ import annotations
 from model.checkpoint import Checkpoint, CheckpointError
 from model.registry import Registry
 from service.checkpoints.schemas import BrokenAnswer, CheckpointAnswer, CheckpointsAnswer, MetricsBlock
-from service.errors import CheckpointPinned, CheckpointUnavailable, NotFound
+from service.problems import CheckpointPinned, CheckpointUnavailable, NotFound
 
 
 def in_use(registry: Registry, pinned: str | None) -> Checkpoint:

@@ -10,7 +10,8 @@ from service.auth import Writer
 from service.context import Ctx
 from service.detect import service
 from service.detect.schemas import DetectAnswer
-from service.errors import (
+from service.openapi import problems
+from service.problems import (
     CheckpointUnavailable,
     JobCancelled,
     MediaTooLarge,
@@ -20,7 +21,6 @@ from service.errors import (
     UnsupportedMedia,
     WorkerLost,
 )
-from service.openapi import problems
 from service.uploads import MemorySink, content_type, receive_base64, receive_file
 from worker.store.records import FaceSelection, JobOptions, RoiStorage
 

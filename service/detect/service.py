@@ -13,7 +13,8 @@ from starlette.concurrency import run_in_threadpool
 from model.image import ImageError, probe_image
 from service.context import Context
 from service.detect.schemas import DetectAnswer, DetectLinks, ImageBlock
-from service.errors import (
+from service.errors import from_job_error
+from service.problems import (
     PROBLEMS,
     CheckpointUnavailable,
     Internal,
@@ -21,7 +22,6 @@ from service.errors import (
     MediaUnreadable,
     Problem,
     QueueFull,
-    from_job_error,
 )
 from service.results.service import checkpoint_block, face_answer
 from worker.store.catalogue import WorkerRepository
@@ -144,9 +144,7 @@ async def _too_late(context: Context) -> Problem:
         advice = "The workers are busy: send the picture again shortly, or start more of them."
     else:
         advice = "No worker for pictures is alive: start one (`roigcn serve` does) and see /health/ready."
-    return QueueFull(
-        f"The picture was not analysed within {seconds:g} s. {advice}", headers={"Retry-After": "5"}
-    )
+    return QueueFull(f"The picture was not analysed within {seconds:g} s. {advice}", headers={"Retry-After": "5"})
 
 
 def _answer(connection: sa.Connection, context: Context, job: Job) -> DetectAnswer:

@@ -12,7 +12,11 @@ from starlette.concurrency import run_in_threadpool
 
 from service.auth import Reader, Writer
 from service.context import Ctx
-from service.errors import (
+from service.jobs import service
+from service.jobs.events import job_events
+from service.jobs.schemas import JobAnswer, JobsPage
+from service.openapi import problems
+from service.problems import (
     IdempotencyConflict,
     JobFinished,
     MediaTooLarge,
@@ -23,10 +27,6 @@ from service.errors import (
     StorageFull,
     UnsupportedMedia,
 )
-from service.jobs import service
-from service.jobs.events import job_events
-from service.jobs.schemas import JobAnswer, JobsPage
-from service.openapi import problems
 from service.uploads import receive_file
 from worker.store.records import FaceSelection, JobKind, JobOptions, JobState, RoiStorage
 

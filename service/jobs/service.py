@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from starlette.concurrency import run_in_threadpool
 
 from service.context import Context
-from service.errors import JobFinished, UnsupportedMedia
 from service.jobs.containers import CONTAINERS, HEAD_BYTES, sniff_container
 from service.jobs.schemas import JobAnswer, JobLinks, JobMedia, JobProblem, JobsPage, Progress
+from service.problems import JobFinished, UnsupportedMedia
 from service.results.service import checkpoint_block
 from worker.store.catalogue import MediaRepository
 from worker.store.jobs import JobRepository

@@ -11,8 +11,8 @@ from fastapi.responses import Response, StreamingResponse
 
 from service.auth import Reader
 from service.context import Ctx
-from service.errors import JobExpired, JobNotFinished, MediaUnreadable, NotFound
 from service.openapi import problems
+from service.problems import JobExpired, JobNotFinished, MediaUnreadable, NotFound
 from service.results import service
 from service.results.pictures import RoiFormat, roi_picture
 from service.results.schemas import FramesPage

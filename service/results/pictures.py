@@ -19,7 +19,7 @@ from model.geometry import CROP_SCALE, crop_affine, extract_crop, invert_affine
 from model.image import ImageError, read_image
 from model.values import Float32Array, UInt8Array
 from service.context import Context
-from service.errors import JobExpired, JobNotFinished, MediaUnreadable, NotFound
+from service.problems import JobExpired, JobNotFinished, MediaUnreadable, NotFound
 from service.results.clip_frame import ClipFrameError, clip_frame
 from worker.store.catalogue import MediaRepository
 from worker.store.jobs import JobRepository
@@ -28,6 +28,7 @@ from worker.store.results import ResultRepository
 
 _MAP_PICTURE_SIDE = 256
 _CROP_PICTURE_SIDE = 384
+_OCCURS_RGB, _ABSENT_RGB = (178, 24, 43), (33, 102, 172)
 
 
 class RoiFormat(StrEnum):
@@ -141,8 +142,9 @@ def _plain(roi_map: Float32Array, how: RoiFormat) -> tuple[bytes, str]:
 def _signed_colours(roi_map: Float32Array) -> UInt8Array:
     """(H, W, 3): white where the map is 0, to red at +1 and to blue at -1."""
     strength = np.clip(roi_map, -1.0, 1.0)[..., None]
-    ends = np.where(strength > 0, np.float32([178, 24, 43]), np.float32([33, 102, 172]))
-    return np.rint(255 + (ends - 255) * np.abs(strength)).astype(np.uint8)
+    ends = np.where(strength > 0, np.array(_OCCURS_RGB), np.array(_ABSENT_RGB))
+    colours: UInt8Array = np.rint(255 + (ends - 255) * np.abs(strength)).astype(np.uint8)
+    return colours
 
 
 def _drawn(rgb: UInt8Array, found: _Found, how: RoiFormat) -> bytes:

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 from starlette.requests import Request
 
-from service.errors import Problem
+from service.problems import Problem
 from service.uploads import MemorySink, human_bytes, receive_file
 from tests.service.kit import Server, Store, assert_problem
 
