@@ -7,7 +7,6 @@ through a proxy, a rebound name or another web page.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import ipaddress
 import re
@@ -125,7 +124,6 @@ class Gate:
         self._has_keys = has_keys
         self._keys: dict[bytes, tuple[float, ApiKeyRecord | None]] = {}
         self._any: tuple[float, bool] | None = None
-        self._lock = asyncio.Lock()
 
     async def principal(self, request: Request, presented: str | None) -> Principal:
         """Who makes this request.
@@ -147,10 +145,9 @@ class Gate:
 
     async def _keys_exist(self) -> bool:
         now = time.monotonic()
-        async with self._lock:
-            if self._any is None or now - self._any[0] > _CACHE_SECONDS:
-                self._any = (now, await self._has_keys())
-            return self._any[1]
+        if self._any is None or now - self._any[0] > _CACHE_SECONDS:
+            self._any = (now, await self._has_keys())
+        return self._any[1]
 
     async def _lookup(self, digest: bytes) -> ApiKeyRecord | None:
         now = time.monotonic()

@@ -41,6 +41,9 @@ from worker.store.records import JobError
 
 log = logging.getLogger(__name__)
 
+_NOT_LET_IN = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+_MUCH_BYTES = 1 << 20
+
 
 def problem_response(request: Request, problem: Problem) -> JSONResponse:
     """The response for a problem: document, status and headers."""
@@ -52,7 +55,16 @@ def problem_response(request: Request, problem: Problem) -> JSONResponse:
         "instance": request.scope.get("path", ""),
         **problem.extra,
     }
-    return JSONResponse(body, status_code=problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
+    headers = problem.headers
+    if problem.status in _NOT_LET_IN and _announces_much(request):
+        headers = {**headers, "Connection": "close"}
+    return JSONResponse(body, status_code=problem.status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def _announces_much(request: Request) -> bool:
+    """Whether a large body follows, which nobody will read: the connection is closed rather than drained."""
+    length = request.headers.get("content-length", "")
+    return "transfer-encoding" in request.headers or (length.isdecimal() and int(length) > _MUCH_BYTES)
 
 
 def from_job_error(error: JobError) -> Problem:

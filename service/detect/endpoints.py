@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 
 from service.auth import Writer
-from service.context import Ctx
+from service.context import Context, Ctx
 from service.detect import service
 from service.detect.schemas import DetectAnswer
 from service.openapi import problems
@@ -102,14 +102,21 @@ async def detect(
     Requests that come at the same time are analysed in common batches. A picture without a face is answered with no
     faces.
     """
-    settings = context.settings
-    limits = {"limit_bytes": settings.max_image_bytes}
+    with service.place_in_queue(context):
+        options = JobOptions(roi=roi, faces=faces, store=store)
+        # The bytes are not kept in memory while their job waits.
+        job = await service.queue(context, caller.tenant, await _picture(request, context), options)
+        return await service.answer(context, job, request.is_disconnected)
+
+
+async def _picture(request: Request, context: Context) -> bytes:
+    """The picture's bytes from either kind of body."""
+    limit_bytes, idle_seconds = context.settings.max_image_bytes, context.settings.upload_idle_seconds
     if content_type(request) == "application/json":
-        picture = await receive_base64(request, "image_base64", **limits, idle_seconds=settings.upload_idle_seconds)
+        picture = await receive_base64(request, "image_base64", limit_bytes=limit_bytes, idle_seconds=idle_seconds)
     else:
         sink = MemorySink()
-        await receive_file(request, "image", sink, **limits, idle_seconds=settings.upload_idle_seconds)
+        await receive_file(request, "image", sink, limit_bytes=limit_bytes, idle_seconds=idle_seconds)
         picture = bytes(sink.data)
     context.metrics.upload_bytes.labels("image").inc(len(picture))
-    options = JobOptions(roi=roi, faces=faces, store=store)
-    return await service.detect(context, caller.tenant, picture, options, request.is_disconnected)
+    return picture

@@ -39,33 +39,39 @@ _UNSTORED_SECONDS = 120.0
 Gone = Callable[[], Awaitable[bool]]
 
 
-async def detect(context: Context, tenant: str, picture: bytes, options: JobOptions, gone: Gone) -> DetectAnswer:
-    """Analyse a picture.
+async def queue(context: Context, tenant: str, picture: bytes, options: JobOptions) -> Job:
+    """Put a picture before the workers.
+
+    Raises:
+        Problem: its header is refused.
+    """
+    await run_in_threadpool(check_picture, picture, context.settings.max_image_pixels)
+    job = await context.database.run(_create, tenant, picture, options, context.settings.detect_seconds)
+    context.ringer.ring(DETECT_QUEUE)
+    return job
+
+
+async def answer(context: Context, job: Job, gone: Gone) -> DetectAnswer:
+    """Wait for a queued picture's result. Without one, the job is removed.
 
     Args:
         context: the app's.
-        tenant: the owner of the job.
-        picture: the file's bytes.
-        options: the client's wishes.
-        gone: whether the client has left; its job is then removed.
+        job: as `queue` gave it.
+        gone: whether the client has left; its job is then removed too.
 
     Raises:
-        Problem: the picture is refused by its header or by the worker, too many wait, or nobody answered in time.
+        Problem: the worker refused the picture, or nobody answered in time.
     """
-    await run_in_threadpool(check_picture, picture, context.settings.max_image_pixels)
-    with _place_in_queue(context):
-        job = await context.database.run(_create, tenant, picture, options, context.settings.detect_seconds)
-        context.ringer.ring(DETECT_QUEUE)
-        settled = False
-        try:
-            job = await _wait(context, job, gone)
-            settled = job.state is JobState.SUCCEEDED
-            if not settled:
-                raise _why_not(job)
-            return await context.database.run(_answer, context, job)
-        finally:
-            if not settled:
-                await _remove(context, tenant, job.id)
+    succeeded = False
+    try:
+        job = await _wait(context, job, gone)
+        succeeded = job.state is JobState.SUCCEEDED
+        if not succeeded:
+            raise _why_not(job)
+        return await context.database.run(_answer, context, job)
+    finally:
+        if not succeeded:
+            await _remove(context, job.tenant, job.id)
 
 
 def check_picture(picture: bytes, max_pixels: int) -> None:
@@ -81,10 +87,18 @@ def check_picture(picture: bytes, max_pixels: int) -> None:
 
 
 @contextlib.contextmanager
-def _place_in_queue(context: Context) -> Iterator[None]:
+def place_in_queue(context: Context) -> Iterator[None]:
+    """One of the places for requests whose pictures are in memory or wait.
+
+    Raises:
+        QueueFull: all are taken.
+    """
     limit = context.settings.max_waiting_detects
     if context.waiting_detects >= limit:
-        raise QueueFull(f"{limit} pictures wait already. Send this one again shortly.", headers={"Retry-After": "2"})
+        raise QueueFull(
+            f"{limit} pictures wait already. Send this one again shortly.",
+            headers={"Retry-After": "2", "Connection": "close"},
+        )
     context.waiting_detects += 1
     context.metrics.detects_waiting.set(context.waiting_detects)
     try:

@@ -67,6 +67,13 @@ def test_without_a_known_key_nothing_is_answered(
     assert response.headers["www-authenticate"].startswith("Bearer")
 
 
+def test_a_large_upload_without_a_key_is_not_read(server: Server) -> None:
+    refused = httpx.post(f"{server.url}/jobs", files={"video": b"0" * 2_000_000})
+    assert_problem(refused, 401, "unauthorized")
+    assert refused.headers["connection"] == "close"
+    assert "connection" not in httpx.post(f"{server.url}/jobs", files={"video": b"0"}).headers
+
+
 @pytest.mark.parametrize("path", sorted(OPEN - {"/docs/oauth2-redirect"}))
 def test_what_needs_no_key(server: Server, path: str) -> None:
     assert httpx.get(server.url + path).status_code in (200, 503)  # not ready is an answer too
