@@ -20,11 +20,9 @@ from rich.table import Table
 from training.synthetic.cli import app as rendering
 
 if TYPE_CHECKING:
-    import torch
-
     from training.data.shards import FaceShards
     from training.loop import Progress as Report
-    from training.loop import Run
+    from training.loop import Run, StartingPoint
     from training.metrics import AuScore, ScoreTable
 
 PANEL = "Training"
@@ -114,7 +112,7 @@ def train(
         codes = recipe.network.au_codes
         faces = FaceShards(find_shards(data, recipe.data.train), codes)
         test = FaceShards(find_shards(data, recipe.data.test), codes)
-        run = Run(recipe, faces, out_dir, _weights_of(start_from), accelerator, devices)
+        run = Run(recipe, faces, out_dir, _starting_point(start_from), accelerator, devices)
         if not run.fabric.is_global_zero:
             run.train(evaluate=lambda _: {})
             return
@@ -136,18 +134,23 @@ def train(
         err.print(f"done: publish it with `roigcn publish {out_dir} --data {data} --name NAME --version 1`")
 
 
-def _weights_of(folder: Path | None) -> dict[str, torch.Tensor] | None:
-    """Weights of a run's or a checkpoint's folder."""
+def _starting_point(folder: Path | None) -> StartingPoint | None:
+    """The weights in a run's or a checkpoint's folder."""
     if folder is None:
         return None
     import torch
 
     from model.checkpoint import MANIFEST_NAME, load_checkpoint
     from training.export import read_run
+    from training.loop import StartingPoint
 
     if (folder / MANIFEST_NAME).exists():
-        return {key: torch.from_numpy(value) for key, value in load_checkpoint(folder).state().items()}
-    return read_run(folder).all_weights
+        checkpoint = load_checkpoint(folder)
+        weights = {key: torch.from_numpy(value) for key, value in checkpoint.state().items()}
+        earlier = (checkpoint.manifest.training.model_extra or {}).get("runs", ())
+        return StartingPoint(weights, tuple(earlier))
+    run = read_run(folder)
+    return StartingPoint(run.all_weights, run.lineage)
 
 
 def _score_in_run(run: Run, test: FaceShards) -> dict[str, float]:

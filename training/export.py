@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,12 +42,26 @@ class TrainedRun:
         all_weights: the whole network, averaged where averaging was on.
         step: steps done.
         data: names and lengths of the training shards.
+        history: earlier runs whose weights this one began with, oldest first.
     """
 
     config: TrainConfig
     all_weights: dict[str, torch.Tensor]
     step: int
     data: str
+    history: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def lineage(self) -> tuple[dict[str, Any], ...]:
+        """The history with this run at its end."""
+        own = {
+            "name": self.config.name,
+            "input_size": self.config.network.input_size,
+            "faces": self.faces,
+            "steps": self.step,
+            "samples": self.step * self.config.optimiser.batch,
+        }
+        return (*self.history, own)
 
     @property
     def state(self) -> dict[str, torch.Tensor]:
@@ -69,7 +84,8 @@ def read_run(folder: Path) -> TrainedRun:
     if state is None:
         raise TrainingError(f"{folder}: holds no training state; start one with `roigcn train --out {folder}`")
     weights = state["average"] or state["network"]
-    return TrainedRun(TrainConfig.model_validate_json(state["config"]), weights, int(state["step"]), state["data"])
+    config = TrainConfig.model_validate_json(state["config"])
+    return TrainedRun(config, weights, int(state["step"]), state["data"], tuple(state["history"]))
 
 
 def code_revision() -> str | None:
@@ -139,10 +155,11 @@ def publish(
             data=data_text,
             synthetic_only=synthetic_only,
             images=run.faces,
-            steps=run.step,
+            steps=sum(part["steps"] for part in run.lineage),
             revision=revision or code_revision(),
             date=datetime.now(UTC).date().isoformat(),
-            samples=run.step * config.optimiser.batch,
+            samples=sum(part["samples"] for part in run.lineage),
+            runs=run.lineage,
             config=config.model_dump(mode="json", exclude={"log"}),
         ),
         metrics=Metrics(protocol="not measured"),

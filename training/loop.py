@@ -63,6 +63,19 @@ class Progress:
     images_per_second: float
 
 
+@dataclass(frozen=True)
+class StartingPoint:
+    """Weights of an earlier run to begin with.
+
+    Attributes:
+        weights: of the network; without the supervision head if they come from a published checkpoint.
+        history: what the earlier runs were, oldest first, as a manifest tells it.
+    """
+
+    weights: dict[str, torch.Tensor]
+    history: tuple[dict[str, Any], ...] = ()
+
+
 def build_network(config: TrainConfig) -> RoiGcn:
     """The untrained network of a configuration, with pre-trained backbone weights where it names some."""
     network = RoiGcn(
@@ -188,7 +201,7 @@ class Run:
         config: the recipe.
         faces: training faces.
         folder: where everything is written.
-        start_from: network weights to begin with (fine-tuning); a state in the folder goes before them.
+        start_from: weights to begin with (fine-tuning); a state in the folder goes before them.
         accelerator: of Fabric, "auto", "cpu", "cuda".
         devices: number of devices, or "auto".
 
@@ -201,7 +214,7 @@ class Run:
         config: TrainConfig,
         faces: FaceShards,
         folder: Path,
-        start_from: dict[str, torch.Tensor] | None = None,
+        start_from: StartingPoint | None = None,
         accelerator: str = "auto",
         devices: int | str = "auto",
     ) -> None:
@@ -215,7 +228,8 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         network = build_network(config)
         if start_from is not None:
-            carry_weights(network, start_from)
+            carry_weights(network, start_from.weights)
+        self.history = start_from.history if start_from else ()
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
         self.step = 0
         kind = torch.optim.AdamW if config.optimiser.name == "adamw" else torch.optim.Adam
@@ -247,6 +261,7 @@ class Run:
         self.optimiser.load_state_dict(state["optimiser"])
         if self.average and state["average"] is not None:
             self.average.state = state["average"]
+        self.history = tuple(state["history"])
         self.step = int(state["step"])
 
     def _identity(self) -> str:
@@ -262,6 +277,7 @@ class Run:
                     "version": STATE_VERSION,
                     "config": self._identity(),
                     "data": self.faces.fingerprint,
+                    "history": list(self.history),
                     "step": self.step,
                     "network": self.network.state_dict(),
                     "optimiser": self.optimiser.state_dict(),

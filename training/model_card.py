@@ -36,6 +36,11 @@ def model_card(manifest: Manifest) -> str:
     low, high = mean.get("auc_low"), mean.get("auc_high")
     origin = "rendered faces only; no photograph of a person was used" if training.synthetic_only else "see below"
     side = 2 * manifest.roi.half_width + 1
+    runs = [
+        f"{run['name']} at {run['input_size']} px, {run['steps']} steps, {run['samples']} samples "
+        f"of {run['faces']} faces"
+        for run in extra.get("runs", ())
+    ]
     lines = [
         f"# {manifest.ref}",
         "",
@@ -49,7 +54,8 @@ def model_card(manifest: Manifest) -> str:
         f"decoder `{manifest.decoder}`.",
         f"* **Training data**: {training.data} ({origin}).",
         f"* **Training**: {training.steps} steps, {extra.get('samples', '?')} samples of {training.images} pictures, "
-        f"{training.date}, code revision {training.revision}.",
+        f"{training.date}, code revision {training.revision}. Runs, each from the weights of the one before: "
+        + f"{'; '.join(runs)}.",
         f"* **Licence**: {manifest.licence}.",
         "",
         "## Measured",

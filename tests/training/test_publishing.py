@@ -5,16 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from model.checkpoint import load_checkpoint
 from model.engines.base import open_engine
-from training.cli import app
+from training.cli import _starting_point, app
 from training.config import TrainConfig
 from training.data.shards import FaceShards, find_shards
 from training.evaluate import Reading, predict, predict_maps
 from training.export import read_run
-from training.loop import TrainingError
+from training.loop import Run, TrainingError
 from training.preview import draw_predictions, signed_colours
 from training.subjects import open_subject
 
@@ -171,17 +172,25 @@ def test_a_published_version_is_not_overwritten(run_folder: Path, checkpoint_fol
     assert (checkpoint_folder / "manifest.json").read_text() == before
 
 
-def test_fine_tuning_begins_with_the_weights_given(
+def test_fine_tuning_begins_with_the_weights_given_and_keeps_their_history(
     run_folder: Path, checkpoint_folder: Path, toy_data: Path, tmp_path: Path
 ) -> None:
-    from training.cli import _weights_of
-
-    from_run, from_checkpoint = _weights_of(run_folder), _weights_of(checkpoint_folder)
+    from_run, from_checkpoint = _starting_point(run_folder), _starting_point(checkpoint_folder)
     assert from_run is not None
     assert from_checkpoint is not None
-    assert set(from_run) - set(from_checkpoint) == {"supervision.weight", "supervision.bias"}
-    for key, value in from_checkpoint.items():
-        np.testing.assert_allclose(value, from_run[key], atol=2e-3, rtol=1e-3)
+    assert set(from_run.weights) - set(from_checkpoint.weights) == {"supervision.weight", "supervision.bias"}
+    for key, value in from_checkpoint.weights.items():
+        np.testing.assert_allclose(value, from_run.weights[key], atol=2e-3, rtol=1e-3)
+    assert from_run.history == from_checkpoint.history
+    earlier = read_run(run_folder)
+    config = earlier.config.model_copy(update={"name": "tuned"})
+    faces = FaceShards(find_shards(toy_data, "train"), config.network.au_codes)
+    run = Run(config, faces, tmp_path, from_run, accelerator="cpu", devices=1)
+    for key, value in earlier.all_weights.items():
+        assert torch.equal(run.network.state_dict()[key], value)
+    run.save()
+    assert [part["name"] for part in read_run(tmp_path).lineage] == ["toy", "tuned"]
+    assert [part["samples"] for part in read_run(tmp_path).lineage] == [320, 0]
 
 
 def test_a_missing_run_is_an_error(tmp_path: Path) -> None:
