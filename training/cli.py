@@ -96,8 +96,16 @@ def train(
 
     Kill it whenever you like: the same command resumes at the last saved step and ends with the same weights.
 
-        roigcn render --split train --out shards/train ...
-        roigcn train --data shards --config scratch_small --out runs/small
+        roigcn render --split train --images 9000 --out shards/train
+
+        roigcn render --split calibration --images 1000 --out shards/calibration
+
+        roigcn render --split test --images 1000 --out shards/test
+
+        roigcn train --data shards --config scratch_small_64 --out runs/small-64
+
+        roigcn train --data shards --config scratch_small --start-from runs/small-64 --out runs/small
+
         tensorboard --logdir runs/small
     """
     with _clear_errors():
