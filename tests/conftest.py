@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -30,9 +32,14 @@ _TEMPLATE = "roigcn_template"
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """The server, with a migrated template database in it."""
-    server = start_postgres(tmp_path_factory.mktemp("postgres"))
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """The server, with a migrated template database in it.
+
+    Not under pytest's own temporary folder: each run of pytest closes that one to other users, and for root the server
+    runs as another user.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="roigcn-tests-"))
+    server = start_postgres(folder)
     with _admin(server) as connection:
         # The tests kill processes, not the machine: nothing here needs to survive a power cut.
         for setting in ("fsync", "synchronous_commit", "full_page_writes"):
@@ -42,6 +49,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
     upgrade(_url(server, _TEMPLATE))
     yield server
     server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

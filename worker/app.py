@@ -10,6 +10,7 @@ initialised before a fork. Importing this module loads neither torch nor OpenVIN
 
 from __future__ import annotations
 
+import importlib
 import logging
 import multiprocessing.sharedctypes
 import os
@@ -23,11 +24,12 @@ from celery.exceptions import WorkerTerminate
 from worker.bell import MEMORY_BROKER, Bell, celery_app
 from worker.runtime import Runtime
 from worker.settings import WorkerSettings
-from worker.store.notify import QUEUES
+from worker.store.notify import DETECT_QUEUE, QUEUES, VIDEO_QUEUE
 from worker.sweep import Sweep
 
 log = logging.getLogger(__name__)
 
+_WORK = {DETECT_QUEUE: "worker.images", VIDEO_QUEUE: "worker.clips"}
 _SHARED_PAUSE_SECONDS = 0.25  # several workers hear the same NOTIFY: none needs to ring more often than this
 
 settings = WorkerSettings()
@@ -105,6 +107,8 @@ def _start(**_: Any) -> None:
     _sweep.start()
     try:
         _runtime.loaded()
+        for module in (_WORK[queue] for queue in _queues):
+            importlib.import_module(module)  # now, not in the first job's time
     except UNAVAILABLE as error:
         log.critical("this worker cannot work: %s", error)
         _end()
