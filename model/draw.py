@@ -7,6 +7,7 @@ that text stays readable on a thumbnail and on a 40-megapixel group photo.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -62,18 +63,15 @@ def overlay(
     if any(len(prediction.score) != len(au_codes) for prediction in predictions):
         raise ValueError(f"the predictions have another number of AUs than the {len(au_codes)} codes")
     picture, zoom = _display_size(rgb)
-    drawn = False
-    if roi:
-        for face, prediction in zip(faces, predictions, strict=False):
-            strongest = _strongest(prediction)
-            if strongest is not None:
-                to_crop = crop_affine(face.landmarks, 4 * len(strongest), crop_scale)
-                to_picture = compose(_scaling(zoom), compose(invert_affine(to_crop), MAP_TO_CROP))
-                _blend_into(picture, to_picture, strongest)
-                drawn = True
+    drawn = [(face, _strongest(p)) for face, p in zip(faces, predictions, strict=False) if roi and p.active.any()]
+    limit = full_colour_value([values for _, values in drawn])
+    for face, values in drawn:
+        to_crop = crop_affine(face.landmarks, 4 * len(values), crop_scale)
+        to_picture = compose(_scaling(zoom), compose(invert_affine(to_crop), MAP_TO_CROP))
+        _blend_into(picture, to_picture, values / limit)
     boxed = _boxes(picture, faces, zoom)
     if drawn:
-        boxed = draw_legend(boxed, NEGATIVE_RGB, POSITIVE_RGB, 1.0)
+        boxed = draw_legend(boxed, NEGATIVE_RGB, POSITIVE_RGB, limit)
     if not panel or not predictions:
         return boxed
     cards = [
@@ -84,7 +82,7 @@ def overlay(
 
 
 def roi_overlay(
-    rgb: UInt8Array, to_image: npt.ArrayLike, roi_map: Float32Array, *, limit: float = 1.0, legend: bool = True
+    rgb: UInt8Array, to_image: npt.ArrayLike, roi_map: Float32Array, *, limit: float | None = None, legend: bool = True
 ) -> UInt8Array:
     """One ROI map over the picture, in signed colours.
 
@@ -92,7 +90,7 @@ def roi_overlay(
         rgb: (H, W, 3) uint8.
         to_image: (2, 3) affine from crop pixels to picture pixels (`Crop.to_image`).
         roi_map: (h, w) float32; its side is a quarter of the crop's.
-        limit: value of full colour.
+        limit: value of full colour; default: `full_colour_value` of this map.
         legend: a small colour scale in the lower left corner, where the picture has room for it.
 
     Returns:
@@ -101,8 +99,18 @@ def roi_overlay(
     _check(rgb)
     if roi_map.ndim != 2:
         raise ValueError(f"one ROI map (h, w) is wanted, not an array of shape {roi_map.shape}")
+    limit = limit or full_colour_value([roi_map])
     picture = _blend(rgb, compose(to_image, MAP_TO_CROP), roi_map / limit)
     return draw_legend(picture, NEGATIVE_RGB, POSITIVE_RGB, limit) if legend else picture
+
+
+def full_colour_value(maps: Sequence[Float32Array]) -> float:
+    """The value to draw in full colour: the largest size in the maps, rounded up, between 0.2 and 1.
+
+    Networks that are unsure give small values, which would hardly be seen on a scale up to 1; noise stays pale.
+    """
+    largest = max((float(np.abs(values[np.isfinite(values)]).max(initial=0)) for values in maps), default=0.0)
+    return min(1.0, max(0.2, math.ceil(largest * 20) / 20))
 
 
 def roi_grid(
@@ -136,6 +144,7 @@ def roi_grid(
     rows = -(-len(au_codes) // columns)
     sheet = Image.new("RGB", (columns * (tile + gap) + gap, rows * (tile + label + gap) + gap + 2 * line), PAPER)
     pen = ImageDraw.Draw(sheet)
+    limit = full_colour_value(list(prediction.roi_maps))
     face = cv2.resize(pixels, (tile, tile), interpolation=cv2.INTER_AREA if tile < len(pixels) else cv2.INTER_CUBIC)
     for k, code in enumerate(au_codes):
         left, top = gap + (k % columns) * (tile + gap), gap + (k // columns) * (tile + label + gap)
@@ -143,7 +152,7 @@ def roi_grid(
         zoom = tile / len(roi_map)
         # Map pixels to tile pixels, centre on centre.
         affine = np.array([[zoom, 0.0, (zoom - 1) / 2], [0.0, zoom, (zoom - 1) / 2]])
-        sheet.paste(Image.fromarray(_blend(np.asarray(face, np.uint8), affine, roi_map)), (left, top))
+        sheet.paste(Image.fromarray(_blend(np.asarray(face, np.uint8), affine, roi_map / limit)), (left, top))
         active, valid = bool(prediction.active[k]), bool(prediction.valid[k])
         if active:
             width = max(2, tile // 64)
@@ -154,7 +163,7 @@ def roi_grid(
         pen.text((left + tile, top + tile + 2), chance, fill=ink, font=font(line), anchor="ra")
         name = CATALOGUE[code].name if code in CATALOGUE else ""
         text_on(pen, (left, top + tile + 2 + int(1.15 * line)), name, GREY, int(0.8 * line), tile)
-    return draw_legend(np.asarray(sheet), NEGATIVE_RGB, POSITIVE_RGB, 1.0)
+    return draw_legend(np.asarray(sheet), NEGATIVE_RGB, POSITIVE_RGB, limit)
 
 
 def au_bars(prediction: AuPrediction, au_codes: Sequence[str], *, title: int = 0, height: int = 480) -> UInt8Array:
@@ -205,11 +214,9 @@ def _scaling(zoom: float) -> Float64Array:
     return np.array([[zoom, 0.0, shift], [0.0, zoom, shift]])
 
 
-def _strongest(prediction: AuPrediction) -> Float32Array | None:
-    """At each pixel the value of largest size among the maps of active AUs, (h, w); None without an active one."""
+def _strongest(prediction: AuPrediction) -> Float32Array:
+    """At each pixel the value of largest size among the maps of active AUs, (h, w); there must be one."""
     maps = prediction.roi_maps[prediction.active]
-    if not len(maps):
-        return None
     winner = np.abs(maps).argmax(axis=0)
     return np.asarray(np.take_along_axis(maps, winner[None], axis=0)[0], np.float32)
 

@@ -83,7 +83,7 @@ def layout_cards(picture: UInt8Array, cards: Sequence[Card]) -> UInt8Array:
 
 def draw_legend(picture: UInt8Array, negative: RGB, positive: RGB, limit: float) -> UInt8Array:
     """A copy with the signed colours' scale in the lower left corner; nothing where there is no room for it."""
-    size = int(np.clip(picture.shape[0] / 32, 11, 40))
+    size = int(np.clip(picture.shape[0] / 36, 12, 40))
     bar_width, bar_height = 9 * size, max(6, round(0.7 * size))
     margin = size // 2
     texts = f"absent -{limit:g}", f"+{limit:g} occurred"
