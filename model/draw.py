@@ -110,7 +110,7 @@ def full_colour_value(maps: Sequence[Float32Array]) -> float:
     Networks that are unsure give small values, which would hardly be seen on a scale up to 1; noise stays pale.
     """
     largest = max((float(np.abs(values[np.isfinite(values)]).max(initial=0)) for values in maps), default=0.0)
-    return min(1.0, max(0.2, math.ceil(largest * 20) / 20))
+    return min(1.0, max(0.2, math.ceil(largest * 20 - 1e-4) / 20))
 
 
 def roi_grid(
