@@ -31,7 +31,7 @@ async def list_checkpoints(context: Ctx) -> CheckpointsAnswer:
     dependencies=[NEEDS_ADMIN],
 )
 async def activate(
-    name: Annotated[str, Path(pattern=NAME_PATTERN, examples=["roigcn-small"])],
+    name: Annotated[str, Path(pattern=NAME_PATTERN, examples=["w18s-rendered"])],
     version: Annotated[str, Path(pattern=VERSION_PATTERN, examples=["1"])],
     context: Ctx,
 ) -> CheckpointAnswer:

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 _EXAMPLE: dict[str, Any] = {
-    "name": "roigcn-small",
+    "name": "w18s-rendered",
     "version": "1",
     "active": True,
     "summary": "HRNet-W18-small at 128 pixels",

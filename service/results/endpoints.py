@@ -14,14 +14,19 @@ from service.context import Ctx
 from service.openapi import problems
 from service.problems import JobExpired, JobNotFinished, MediaUnreadable, NotFound
 from service.results import service
-from service.results.pictures import RoiFormat, roi_picture
+from service.results.pictures import RoiFormat, frame_picture, roi_picture
 from service.results.schemas import FramesPage
 
 router = APIRouter(prefix="/jobs/{job_id}/frames", tags=["results"])
 
 NDJSON = "application/x-ndjson"
 NPY = "application/x-npy"
+PNG = "image/png"
 _LAST_FRAME = 2**31 - 1
+_BINARY = {"type": "string", "format": "binary"}
+_CACHED = {"Cache-Control": "private, max-age=3600"}
+
+FrameNumber = Annotated[int, Path(ge=0, le=_LAST_FRAME, description="Number of the frame; 0 in a picture")]
 
 
 class FramesFormat(StrEnum):
@@ -68,6 +73,21 @@ async def read_frames(
 
 
 @router.get(
+    "/{frame}/overlay",
+    summary="See a frame",
+    response_class=Response,
+    responses={
+        200: {"description": "The picture", "content": {PNG: {"schema": _BINARY}}},
+        **problems(NotFound, JobNotFinished, JobExpired, MediaUnreadable),
+    },
+)
+async def see_frame(job_id: UUID, frame: FrameNumber, context: Ctx, caller: Reader) -> Response:
+    """The frame with its faces boxed and numbered, the ROI maps of active AUs, and bars of all AUs beside it."""
+    data = await frame_picture(context, caller.tenant, job_id, frame)
+    return Response(data, media_type=PNG, headers=_CACHED)
+
+
+@router.get(
     "/{frame}/faces/{face}/roi/{au}",
     summary="See a ROI map",
     response_class=Response,
@@ -75,8 +95,8 @@ async def read_frames(
         200: {
             "description": "The map as a picture or as an array",
             "content": {
-                "image/png": {"schema": {"type": "string", "format": "binary"}},
-                NPY: {"schema": {"type": "string", "format": "binary"}},
+                PNG: {"schema": _BINARY},
+                NPY: {"schema": _BINARY},
             },
         },
         **problems(NotFound, JobNotFinished, JobExpired, MediaUnreadable),
@@ -84,7 +104,7 @@ async def read_frames(
 )
 async def see_roi_map(
     job_id: UUID,
-    frame: Annotated[int, Path(ge=0, le=_LAST_FRAME, description="Number of the frame; 0 in a picture")],
+    frame: FrameNumber,
     face: Annotated[int, Path(ge=0, le=32767, description="Number of the face in its frame, from 0, largest first")],
     au: Annotated[str, Path(pattern=r"^AU[1-9]\d?$", examples=["AU12"])],
     context: Ctx,
@@ -104,4 +124,4 @@ async def see_roi_map(
     """
     how = format or (RoiFormat.NPY if accept is not None and NPY in accept else RoiFormat.OVERLAY)
     data, media_type = await roi_picture(context, caller.tenant, job_id, frame, face, au, how)
-    return Response(data, media_type=media_type, headers={"Cache-Control": "private, max-age=3600"})
+    return Response(data, media_type=media_type, headers=_CACHED)

@@ -31,7 +31,7 @@ FACE_EXAMPLE: dict[str, Any] = {
     ],
 }
 CHECKPOINT_EXAMPLE: dict[str, Any] = {
-    "name": "roigcn-small",
+    "name": "w18s-rendered",
     "version": "1",
     "synthetic_only": True,
     "note": "Trained on rendered faces only: read its scores on photos as a demonstration.",

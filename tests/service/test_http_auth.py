@@ -25,6 +25,7 @@ PROTECTED = [
     ("DELETE", "/jobs/019a1f3e-7a52-7c11-9e0b-5d1f6f1f2a10"),
     ("GET", "/jobs/019a1f3e-7a52-7c11-9e0b-5d1f6f1f2a10/frames"),
     ("GET", "/jobs/019a1f3e-7a52-7c11-9e0b-5d1f6f1f2a10/frames/0/faces/0/roi/AU12"),
+    ("GET", "/jobs/019a1f3e-7a52-7c11-9e0b-5d1f6f1f2a10/frames/0/overlay"),
     ("GET", "/checkpoints"),
     ("POST", "/checkpoints/roigcn/1/activate"),
     ("GET", "/metrics"),

@@ -153,6 +153,7 @@ def test_deleting_takes_rows_and_file(server: Server, client: httpx.Client, stor
         ("GET", "/frames"),
         ("GET", "/frames?format=ndjson"),
         ("GET", "/frames/0/faces/0/roi/AU12"),
+        ("GET", "/frames/0/overlay"),
     ],
 )
 def test_another_tenants_job_does_not_exist(
