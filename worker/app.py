@@ -109,6 +109,7 @@ def _start(**_: Any) -> None:
         _runtime.loaded()
         for module in (_WORK[queue] for queue in _queues):
             importlib.import_module(module)  # now, not in the first job's time
+        _sweep.hurry()
     except UNAVAILABLE as error:
         log.critical("this worker cannot work: %s", error)
         _end()

@@ -59,6 +59,10 @@ class Sweep(threading.Thread):
         except sa.exc.SQLAlchemyError as error:
             log.warning("cannot sign off: %s", error)
 
+    def hurry(self) -> None:
+        """Sweep at the next look, e.g. to show at once that the network is loaded."""
+        self._swept_at = -float("inf")
+
     def run(self) -> None:
         """Listen and sweep until stopped; a database that is away is waited for."""
         while not self._ended.is_set():
@@ -112,7 +116,7 @@ class Sweep(threading.Thread):
     def _listen(self) -> None:
         with psycopg.connect(psycopg_url(self._runtime.url), autocommit=True) as connection:
             connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(WORK_CHANNEL)))
-            self._swept_at = -float("inf")  # what was notified while nobody listened is lost
+            self.hurry()  # what was notified while nobody listened is lost
             while not self._ended.is_set():
                 if time.monotonic() - self._swept_at >= self._runtime.settings.sweep_seconds:
                     self._swept_at = time.monotonic()

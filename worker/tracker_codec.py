@@ -66,7 +66,7 @@ def decode_tracker(data: bytes) -> TrackerState:
             )
             for item in document["tracks"]
         )
-        view = None if document["view"] is None else _unpack(document["view"], np.float32)
+        view = None if document["view"] is None else _unpack(document["view"], np.float32).reshape(18, 32, 3)
         return TrackerState(document["next_track"], document["last_index"], document["last_ms"], tracks, view)
     except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"no state of a tracker: {error!r}") from error
