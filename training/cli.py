@@ -22,8 +22,9 @@ from training.synthetic.cli import app as rendering
 if TYPE_CHECKING:
     from training.data.shards import FaceShards
     from training.loop import Progress as Report
-    from training.loop import Run, StartingPoint
+    from training.loop import Run
     from training.metrics import AuScore, ScoreTable
+    from training.state import StartingPoint
 
 PANEL = "Training"
 app = typer.Typer(no_args_is_help=True)
@@ -50,7 +51,7 @@ def _clear_errors() -> Iterator[None]:
     from model.checkpoint import CheckpointError
     from training.config import ConfigError
     from training.data.shards import ShardError
-    from training.loop import TrainingError
+    from training.state import TrainingError
 
     try:
         yield
@@ -150,7 +151,7 @@ def _starting_point(folder: Path | None) -> StartingPoint | None:
 
     from model.checkpoint import MANIFEST_NAME, load_checkpoint
     from training.export import read_run
-    from training.loop import StartingPoint
+    from training.state import StartingPoint
 
     if (folder / MANIFEST_NAME).exists():
         checkpoint = load_checkpoint(folder)

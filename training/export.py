@@ -25,9 +25,9 @@ from training.calibration import Calibrator, fit_calibrator
 from training.config import TrainConfig
 from training.data.shards import FaceShards
 from training.evaluate import Reading, mean_auc_interval, predict, table_of
-from training.loop import TrainingError, load_state
 from training.metrics import ScoreTable
 from training.model_card import model_card
+from training.state import TrainingError, load_state
 
 LICENCE = "Apache-2.0"
 CARD_NAME = "MODEL_CARD.md"

@@ -7,39 +7,30 @@ this one readable file that owns the order of the data and the averaged weights,
     tensorboard --logdir runs/small
 
 A run's folder holds `config.json`, `metrics.csv`, TensorBoard events, `predictions-<step>.jpg`, `state.ckpt` (the last
-state), `state-previous.ckpt` (the one before) and, at the end, `done.json`.
+state) and `state-previous.ckpt` (the one before).
 """
 
 from __future__ import annotations
 
-import csv
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from lightning.fabric import Fabric
 from torch import nn
 from torch.utils.data import DataLoader
-from torch.utils.tensorboard import SummaryWriter
 
 from model.losses import RoiGcnLoss
-from model.network import SUPERVISION_PREFIX, NetworkConfig, RoiGcn
+from model.network import NetworkConfig, RoiGcn
 from training.config import OptimiserSection, TrainConfig
 from training.data.samples import Batch, RunOrder, TrainingSamples, collate
 from training.data.shards import FaceShards
-
-STATE, PREVIOUS = "state.ckpt", "state-previous.ckpt"
-STATE_VERSION = 1
-
-
-class TrainingError(Exception):
-    """A run that cannot start, resume or go on; the message says what to do."""
+from training.logs import RunLog
+from training.state import STATE, STATE_VERSION, StartingPoint, TrainingError, carry_weights, load_state, save_state
 
 
 @dataclass(frozen=True)
@@ -63,19 +54,6 @@ class Progress:
     images_per_second: float
 
 
-@dataclass(frozen=True)
-class StartingPoint:
-    """Weights of an earlier run to begin with.
-
-    Attributes:
-        weights: of the network; without the supervision head if they come from a published checkpoint.
-        history: what the earlier runs were, oldest first, as a manifest tells it.
-    """
-
-    weights: dict[str, torch.Tensor]
-    history: tuple[dict[str, Any], ...] = ()
-
-
 def build_network(config: TrainConfig) -> RoiGcn:
     """The untrained network of a configuration, with pre-trained backbone weights where it names some."""
     network = RoiGcn(
@@ -92,29 +70,6 @@ def build_network(config: TrainConfig) -> RoiGcn:
 
         load_backbone(network, config.network.backbone_weights)
     return network
-
-
-def carry_weights(network: RoiGcn, state: dict[str, torch.Tensor]) -> None:
-    """Begin with the weights of another run, which may have had another input size (low resolution first).
-
-    Only the supervision head knows the size of the maps: its weight maps are resized, and divided by the growth of the
-    number of pixels that they sum over. Weights of a published checkpoint, which lack that head, leave it as it is.
-
-    Raises:
-        TrainingError: the weights are those of another architecture.
-    """
-    own = network.state_dict()
-    carried = dict(state)
-    key = f"{SUPERVISION_PREFIX}weight"
-    if key in own and key in carried and own[key].shape[1] != carried[key].shape[1]:
-        rows, before, after = carried[key].shape[0], math.isqrt(carried[key].shape[1]), math.isqrt(own[key].shape[1])
-        maps = carried[key].view(rows, 1, before, before)
-        resized = nn.functional.interpolate(maps, size=(after, after), mode="bilinear", align_corners=False)
-        carried[key] = resized.flatten(1) * (before / after) ** 2
-    try:
-        network.load_state_dict(own | carried)
-    except RuntimeError as error:
-        raise TrainingError(f"the weights to start from are of another architecture: {error}") from error
 
 
 def learning_rate(config: OptimiserSection, step: int) -> float:
@@ -148,50 +103,6 @@ class WeightAverage:
             else:
                 self.state[key].copy_(value)
         torch._foreach_lerp_(averaged, current, 1 - decay)
-
-
-def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write the run's state so that a kill or a full disk at any moment leaves a whole one.
-
-    Raises:
-        TrainingError: it could not be written; the last good state is untouched.
-    """
-    draft = path.with_suffix(".writing")
-    try:
-        with draft.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-    except (OSError, RuntimeError) as error:  # torch wraps a failing write in RuntimeError
-        draft.unlink(missing_ok=True)
-        raise TrainingError(f"{path}: the state could not be written ({error}); the last good one is intact") from error
-    if path.exists():
-        path.replace(path.with_name(PREVIOUS))
-    draft.replace(path)
-
-
-def load_state(folder: Path) -> dict[str, Any] | None:
-    """The newest whole state in a run's folder, or None where there is none.
-
-    Raises:
-        TrainingError: states are there and none can be read.
-    """
-    problems = []
-    for name in (STATE, PREVIOUS):
-        path = folder / name
-        if not path.exists():
-            continue
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises many kinds for a broken file
-            problems.append(f"{path.name}: {error}")
-            continue
-        if state.get("version") == STATE_VERSION:
-            return dict(state)
-        problems.append(f"{path.name}: written by another version of roigcn")
-    if problems:
-        raise TrainingError(f"{folder}: no state can be read ({'; '.join(problems)}); remove them to start anew")
-    return None
 
 
 class Run:
@@ -239,6 +150,8 @@ class Run:
         )
         self.average = WeightAverage(self.network, config.optimiser.ema) if config.optimiser.ema else None
         self._resume()
+        if self.fabric.is_global_zero:
+            (folder / "config.json").write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
         self.wrapped, self.wrapped_optimiser = self.fabric.setup(self.network, self.optimiser)
         self.loss = RoiGcnLoss(alpha1=config.target.alpha1)
 
@@ -376,36 +289,3 @@ def _one_thread(_worker: int) -> None:
 
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-
-
-class RunLog:
-    """Numbers by step, to `metrics.csv` (step, name, value) and to TensorBoard."""
-
-    def __init__(self, folder: Path, active: bool = True) -> None:
-        self.folder, self.active = folder, active
-
-    def __enter__(self) -> RunLog:
-        if self.active:
-            path = self.folder / "metrics.csv"
-            fresh = not path.exists()
-            self._file = path.open("a", newline="", encoding="utf-8")
-            self._rows = csv.writer(self._file)
-            if fresh:
-                self._rows.writerow(["step", "name", "value"])
-            self._board = SummaryWriter(str(self.folder))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.active:
-            self._file.close()
-            self._board.close()
-
-    def write(self, step: int, numbers: dict[str, float]) -> None:
-        """Append numbers of a step; they are on disk when this returns."""
-        if not self.active:
-            return
-        for name, value in numbers.items():
-            if name != "step":
-                self._rows.writerow([step, name, f"{value:.6g}"])
-                self._board.add_scalar(name, value, step)
-        self._file.flush()

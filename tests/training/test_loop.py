@@ -12,18 +12,8 @@ import torch
 
 from training.config import TrainConfig
 from training.data.shards import FaceShards, find_shards
-from training.loop import (
-    PREVIOUS,
-    STATE,
-    Progress,
-    Run,
-    TrainingError,
-    build_network,
-    carry_weights,
-    learning_rate,
-    load_state,
-    save_state,
-)
+from training.loop import Progress, Run, build_network, learning_rate
+from training.state import PREVIOUS, STATE, TrainingError, carry_weights, load_state, save_state
 
 
 def faces_of(data: Path, config: TrainConfig) -> FaceShards:
@@ -68,6 +58,7 @@ def test_logs_and_states_are_written(tiny_config: TrainConfig, toy_data: Path, t
     assert {row["name"] for row in rows} >= {"loss_maps", "loss_labels", "lr", "images_per_second", "test_auc"}
     assert [int(row["step"]) for row in rows if row["name"] == "lr"] == [2, 4, 6]
     assert list(tmp_path.glob("events.out.tfevents*"))
+    assert TrainConfig.model_validate_json((tmp_path / "config.json").read_text()) == tiny_config
     assert load_state(tmp_path)["step"] == 6
 
 

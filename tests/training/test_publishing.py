@@ -15,8 +15,9 @@ from training.config import TrainConfig
 from training.data.shards import FaceShards, find_shards
 from training.evaluate import Reading, predict, predict_maps
 from training.export import read_run
-from training.loop import Run, TrainingError
+from training.loop import Run
 from training.preview import draw_predictions, signed_colours
+from training.state import TrainingError
 from training.subjects import open_subject
 
 runner = CliRunner()

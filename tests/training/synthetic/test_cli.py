@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import cv2
@@ -9,8 +10,10 @@ from typer.testing import CliRunner, Result
 
 from training.synthetic.cli import app
 from training.synthetic.contact import sheet
+from training.synthetic.examples import PORTRAITS, render_portraits, two_faces
 from training.synthetic.pack import ENVIRONMENT_VARIABLE
 from training.synthetic.shards import iterate_shards
+from training.synthetic.toy import toy_pack
 
 SMALL = ["--toy", "--images", "4", "--size", "48", "--per-person", "2", "--shard-faces", "4"]
 
@@ -68,3 +71,24 @@ def test_sheets_fill_their_last_row() -> None:
     assert (laid[4:, 6:] == 255).all()
     with pytest.raises(ValueError, match="at least one"):
         sheet([])
+
+
+def test_examples_of_the_toy_head(tmp_path: Path) -> None:
+    toy = toy_pack()
+    written = render_portraits(toy, tmp_path / "faces", size=64)
+    assert {path.stem for path in written} == {*PORTRAITS, "labels"}
+    with (tmp_path / "faces" / "labels.csv").open(newline="") as file:
+        rows = {row["picture"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {f"{name}.jpg" for name in PORTRAITS}
+    smile, neutral = rows["smile.jpg"], rows["neutral.jpg"]
+    assert (smile["AU12"], neutral["AU12"]) == ("1", "0")
+    assert 0 < float(smile["left"]) < float(smile["right"]) < 64
+    assert cv2.imread(str(written[0])).shape == (64, 64, 3)
+
+
+def test_the_example_clip_shows_two_people_and_a_gap() -> None:
+    clip = two_faces(toy_pack())
+    assert len({actor.identity.number for actor in clip.actors}) == 2
+    assert {clip.empty(frame) for frame in range(clip.frames)} == {True, False}
+    assert not clip.empty(0)
+    assert all(episode.end <= clip.seconds for actor in clip.actors for episode in actor.episodes)

@@ -58,7 +58,7 @@ def test_labels_of_each_frame(written: tuple[Path, list[dict[str, str]]]) -> Non
     assert smiling[8] == "0"
     assert {row["AU12"] for row in rows if row["face"] == "1"} == {"0"}
     assert float(rows[10]["AU12_intensity"]) == pytest.approx(1.0)
-    assert rows[2]["pts_ms"] == "100.0"
+    assert rows[2]["pts_ms"] == "100.000"
 
 
 def test_boxes_lie_in_their_part_of_the_picture(written: tuple[Path, list[dict[str, str]]]) -> None:
