@@ -38,6 +38,16 @@ PROBATION_S = 0.5
 """How long a face that is where a track was lost, but looks unlike it, is held back rather than numbered anew: most
 often it's the same face, half covered."""
 
+FLAT = 2.0
+"""Deviation of colours, of 255, below which a frame shows nothing to compare."""
+
+CUT_CHANGE = 0.3
+CUT_LIKENESS = 0.83
+"""Median change between neighbouring frames, in deviations, and their correlation, that make a cut together. Measured:
+up to 0.05 and from 0.94 on within ordinary clips, 0.2 and 0.7 for a pan by a fifteenth of the width in one frame, 0.4
+and 0.84 for a flash that burns out half of the picture; 0.64 and 0.5 between shots of different places, 0.3 to 0.38 and
+0.7 to 0.81 between portraits of different people alike in size, place and backdrop."""
+
 _IMPOSSIBLE = 1e6
 
 
@@ -68,24 +78,32 @@ def look_of(rgb: UInt8Array, face: Face) -> Float32Array:
         colour cast drop out.
     """
     patch = warp(rgb, crop_affine(face.landmarks, LOOK_SIZE, LOOK_SCALE), LOOK_SIZE, border=None)
-    return _normalised(patch)
+    centred = patch.astype(np.float32) - patch.mean(axis=(0, 1), dtype=np.float32)
+    return unit(centred.ravel())
 
 
 def likeness(look: Float32Array, other: Float32Array) -> float:
-    """Likeness of two appearances or two views, -1 to 1."""
+    """Likeness of two appearances, -1 to 1."""
     return float(look @ other)
 
 
 def view_of(rgb: UInt8Array) -> Float32Array | None:
-    """The whole frame made small and normalised like `look_of`, to notice cuts; None if it is almost one colour."""
+    """The whole frame made small, each colour without mean, deviation 1 in all; None if it is almost one colour.
+
+    Returns:
+        (18, 32, 3) float32.
+    """
     step = max(1, min(rgb.shape[:2]) // 72)  # enough pixels remain for an average
-    small = np.asarray(cv2.resize(rgb[::step, ::step], (32, 18), interpolation=cv2.INTER_AREA), np.uint8)
-    return None if float(small.std(axis=(0, 1)).max()) < 2.0 else _normalised(small)
+    small = np.asarray(cv2.resize(rgb[::step, ::step], (32, 18), interpolation=cv2.INTER_AREA), np.float32)
+    centred = small - small.mean(axis=(0, 1))
+    deviation = float(np.sqrt(np.mean(centred**2)))
+    return None if deviation < FLAT else np.asarray(centred / deviation, np.float32)
 
 
-def _normalised(patch: UInt8Array) -> Float32Array:
-    centred = patch.astype(np.float32) - patch.mean(axis=(0, 1), dtype=np.float32)
-    return unit(centred.ravel())
+def is_cut(view: Float32Array, before: Float32Array) -> bool:
+    """Whether two neighbouring frames belong to two shots: most places differ, and the whole is unlike too."""
+    change = float(np.median(np.abs(view - before).mean(axis=-1)))
+    return change > CUT_CHANGE and float(np.mean(view * before)) < CUT_LIKENESS
 
 
 def unit(vector: Float32Array) -> Float32Array:

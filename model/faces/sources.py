@@ -134,11 +134,11 @@ def read_member(path: Path, members: Sequence[str]) -> bytes:
         data = path.read_bytes()
         for member in members:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                if member not in archive.namelist():
+                    raise SourceError(f"{path.name} has no member {member}")
                 if archive.getinfo(member).file_size > MAX_MEMBER_BYTES:
                     raise SourceError(f"{member} in {path.name} is larger than {MAX_MEMBER_BYTES >> 20} MiB")
                 data = archive.read(member)
-    except KeyError as error:
-        raise SourceError(f"{path.name} has no member {error.args[0]}") from error
     except (OSError, zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, NotImplementedError) as error:
         raise SourceError(f"{path.name} cannot be read: {error}") from error
     return data

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from model.faces.association import Expectation, assign, contests, face_size, likeness, look_of, unit, view_of
+from model.faces.association import Expectation, assign, contests, face_size, is_cut, look_of, unit, view_of
 from model.faces.finder import FaceFinder, merge_same
 from model.values import Face, Float32Array, Float64Array, Frame
 
@@ -25,9 +25,6 @@ TILES_EVERY = 25
 SMALL_SHARE = 1 / 12
 """Faces below this share of the longer side may need tiles to be found again."""
 MAX_GAP_MS = 1500.0
-SAME_VIEW = 0.5
-"""Likeness of neighbouring frames below which they belong to two shots. Measured on clips: 0.94 or more within a shot,
-below 0.2 at cuts; a cut that keeps more of the view is caught by the likeness of the faces."""
 COAST_MS = 300.0
 """How long a lost face is expected to go on as it moved."""
 OLD_LOOK_SHARE = 0.05
@@ -140,7 +137,7 @@ class FaceTracker:
         """
         view, before = view_of(frame.rgb), self._state.view
         # A black frame says nothing: what comes after it is compared with what came before.
-        cut = view is not None and before is not None and likeness(view, before) < SAME_VIEW
+        cut = view is not None and before is not None and is_cut(view, before)
         tracks = [] if cut else [t for t in self._state.tracks if frame.pts_ms - t.last_ms <= self._max_gap_ms]
         in_sight = [track for track in tracks if track.last_index == self._state.last_index]
         faces = self._find(frame, in_sight, tracks, anew=cut or self._state.last_index is None)
