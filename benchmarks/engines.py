@@ -4,8 +4,9 @@
     python benchmarks/engines.py --config hrnet_w18:256:15 --rounds 20 --json
 
 Weights are random (speed does not depend on them; the normalisations' statistics are settled on noise first, so that
-numbers stay in their usual range). All contestants of a configuration take turns within each round, so that a busy
-moment of the machine hits them alike; medians and minima over the rounds are printed. Contestants:
+numbers stay in their usual range and the maps within about -1 to 1). All contestants of a configuration take turns
+within each round, so that a busy moment of the machine hits them alike; medians and minima over the rounds are printed.
+Contestants:
 
 * eager: the network as trained, plain PyTorch, from the same uint8 crops;
 * torch: the torch engine (normalisations folded, channels_last);
@@ -76,10 +77,12 @@ class Result:
 def random_checkpoint(backbone: str, size: int, aus: int, root: Path) -> Checkpoint:
     torch.manual_seed(0)
     network = RoiGcn(NetworkConfig(backbone=backbone, num_aus=aus, input_size=size))
-    torch.nn.init.normal_(network.head.weight, std=0.02)
+    noise = torch.randn(4, 3, size, size)
     with torch.no_grad():
         for _ in range(20):
-            network.backbone(torch.randn(4, 3, 64, 64))
+            network.backbone(noise[:, :, :64, :64])
+        network.eval()
+        network.head.weight /= network.roi_maps(noise).abs().max()  # maps of -1 to 1, as training gives
     manifest = Manifest(
         name=f"{backbone}-{size}",
         version=str(aus),
@@ -91,7 +94,7 @@ def random_checkpoint(backbone: str, size: int, aus: int, root: Path) -> Checkpo
         metrics=Metrics(protocol="none"),
         licence="Apache-2.0",
     )
-    return write_checkpoint(root / manifest.name / manifest.version, network.eval().inference_state(), manifest)
+    return write_checkpoint(root / manifest.name / manifest.version, network.inference_state(), manifest)
 
 
 def count_macs(network: RoiGcn, size: int) -> int:

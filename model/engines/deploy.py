@@ -92,8 +92,8 @@ class InferenceHead(nn.Module):
         degree = (weights * phi.sum(dim=2).unsqueeze(1)) @ phi  # (B, 1, N)
         p = phi * torch.rsqrt(degree + self.epsilon * degree.mean(dim=2, keepdim=True) + TINY)
         gathered = (self.theta[:, :, 0, 0] @ self._gathered(p, branches)) * weights  # (B, C, M)
-        correction = p.transpose(1, 2) @ gathered.transpose(1, 2)  # (B, N, C): convolutions run channels last
-        correction = torch.unflatten(correction, 1, (self.map_size, self.map_size)).permute(0, 3, 1, 2)
+        # (B, C, N) and not (B, N, C): with an open batch dimension OpenVINO would really transpose the latter.
+        correction = torch.unflatten(gathered @ p, 2, (self.map_size, self.map_size))
         rest = self._small(self.theta, branches) - correction
         maps: Tensor = self.out(F.relu(self._convolved(self.theta, self.shift, large) + rest))
         return maps
