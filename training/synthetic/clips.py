@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -156,29 +156,41 @@ def render_clip(renderer: Renderer, clip: Clip, video: Path, labels: Path, quali
 
 
 def write_labels(path: Path, cast: Sequence[Mapping[int, RenderedFace]], frame_rate: int, size: int) -> None:
-    """Write one row per frame and face.
+    """Write one row per frame and face: frame, pts_ms, face (0 is the leftmost), then as in `write_table`.
 
-    Columns: frame, pts_ms, face (0 is the leftmost), left, top, right, bottom (the landmarks' box in pixels), then for
-    each unit `AU1` ... 1, 0 or empty where the picture does not decide it, and `AU1_intensity` ... 0 to 1.
+    Args:
+        path: a .csv file.
+        cast: each actor's faces by frame, from left to right.
+        frame_rate: frames per second.
+        size: width of each actor's part of the picture, in pixels.
+    """
+    rows = [
+        ([str(frame), f"{1000 * frame / frame_rate:.3f}", str(number)], _shifted(faces[frame], number * size))
+        for frame in sorted(set().union(*cast))
+        for number, faces in enumerate(cast)
+        if frame in faces
+    ]
+    write_table(path, ["frame", "pts_ms", "face"], rows)
+
+
+def write_table(path: Path, names: Sequence[str], rows: Sequence[tuple[Sequence[str], RenderedFace]]) -> None:
+    """Write a table of faces: the columns `names`, then left, top, right, bottom (the landmarks' box in pixels), then
+    `AU1` ... 1, 0 or empty where the picture does not decide it, and `AU1_intensity` ... 0 to 1.
     """
     codes = [f"AU{unit}" for unit in LABELLED]
-    header = ["frame", "pts_ms", "face", "left", "top", "right", "bottom", *codes, *(f"{c}_intensity" for c in codes)]
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        for frame in sorted(set().union(*cast)):
-            for number, faces in enumerate(cast):
-                if frame in faces:
-                    writer.writerow(
-                        [frame, round(1000 * frame / frame_rate, 3), number, *_row(faces[frame], number * size)]
-                    )
+        writer.writerow([*names, "left", "top", "right", "bottom", *codes, *(f"{code}_intensity" for code in codes)])
+        writer.writerows([*values, *_columns(face)] for values, face in rows)
 
 
-def _row(face: RenderedFace, shift: int) -> list[str]:
-    left, top = face.landmarks.min(0)
-    right, bottom = face.landmarks.max(0)
-    box = [f"{value:.1f}" for value in (left + shift, top, right + shift, bottom)]
+def _shifted(face: RenderedFace, right: int) -> RenderedFace:
+    return replace(face, landmarks=face.landmarks + np.array([right, 0], np.float32))
+
+
+def _columns(face: RenderedFace) -> list[str]:
+    box = [f"{value:.1f}" for value in (*face.landmarks.min(0), *face.landmarks.max(0))]
     decided = zip(face.labels.occurrence.tolist(), face.labels.weight.tolist(), strict=True)
     occurrence = [str(seen) if weight else "" for seen, weight in decided]
     return [*box, *occurrence, *(f"{intensity:.3f}" for intensity in face.labels.intensity.tolist())]

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.synthetic.clips import Actor, Clip, Episode, render_clip
+from training.synthetic.clips import Actor, Clip, Episode, render_clip, write_table
 from training.synthetic.contact import save_picture
 from training.synthetic.identity import draw_identity
 from training.synthetic.pack import FacePack
-from training.synthetic.renderer import Renderer
+from training.synthetic.renderer import RenderedFace, Renderer
 from training.synthetic.sampler import express
 from training.synthetic.scene import plain_scene
 
@@ -29,10 +29,10 @@ class Portrait:
 
 
 PORTRAITS: Mapping[str, Portrait] = {
-    "neutral": Portrait(44, {}, 6.0),
-    "smile": Portrait(45, {6: 0.8, 12: 0.9, 25: 0.7}, -8.0),
+    "neutral": Portrait(20, {}, 6.0),
+    "smile": Portrait(47, {6: 0.8, 12: 0.9, 25: 0.7}, -8.0),
     "surprise": Portrait(31, {1: 0.9, 2: 0.9, 5: 0.6, 25: 0.7, 26: 0.8}, 5.0),
-    "anger": Portrait(12, {4: 1.0, 7: 0.8, 23: 0.8}, 10.0),
+    "anger": Portrait(41, {4: 1.0, 7: 0.8, 23: 0.8}, 10.0),
     "disgust": Portrait(7, {4: 0.5, 9: 1.0, 10: 0.6, 25: 0.3}, -5.0),
     "sadness": Portrait(44, {1: 0.9, 4: 0.6, 15: 0.9, 17: 0.5}, 0.0),
 }
@@ -62,17 +62,24 @@ def two_faces(pack: FacePack) -> Clip:
 
 
 def render_portraits(pack: FacePack, folder: Path, size: int = PICTURE_SIZE, raster: str = "auto") -> list[Path]:
-    """Render the example pictures into `folder` and return their paths."""
+    """Render the example pictures and a table of their labels into `folder` and return the paths."""
     renderer = Renderer(pack, size, raster)
-    written = []
+    faces: dict[str, RenderedFace] = {}
     for name, portrait in PORTRAITS.items():
         identity = draw_identity(pack, SEED, "train", portrait.person)
         expression = express(pack, identity, portrait.units, {"eyeBlink": 0.05})
         scene = plain_scene(yaw=portrait.yaw, seed=portrait.person)
         (face,) = renderer.render(identity, renderer.paint(identity), [expression], [scene], plain=True)
-        written.append(folder / f"{name}.jpg")
-        save_picture(written[-1], face.pixels, quality=88)
-    return written
+        faces[name] = face
+    written = [folder / f"{name}.jpg" for name in faces]
+    for path, face in zip(written, faces.values(), strict=True):
+        save_picture(path, face.pixels, quality=88)
+    write_table(
+        folder / "labels.csv",
+        ["picture"],
+        [([path.name], face) for path, face in zip(written, faces.values(), strict=True)],
+    )
+    return [*written, folder / "labels.csv"]
 
 
 def render_clips(pack: FacePack, folder: Path, size: int = CLIP_SIZE, raster: str = "auto") -> list[Path]:
