@@ -18,6 +18,7 @@ from worker.settings import WorkerSettings
 from worker.store.catalogue import CheckpointRepository
 from worker.store.database import create_engine
 from worker.store.media import MediaStore
+from worker.store.notify import VIDEO_QUEUE
 from worker.store.records import CheckpointRecord, Job
 
 if TYPE_CHECKING:
@@ -152,9 +153,15 @@ class Runtime:
 
     def _load(self, ref: str) -> Loaded:
         from model.analyzer import Analyzer
+        from model.engines.base import default_threads
+        from model.faces.finder import FaceFinder
 
         settings = self.settings
         started = time.monotonic()
+        threads = settings.threads or default_threads()
+        if self.queues == (VIDEO_QUEUE,):
+            # Its face nets run beside the engine, one face at a time: more threads would mostly wait for each other.
+            threads = max(1, threads // 4)
         analyzer = Analyzer.open(
             ref,
             settings.engine,
@@ -162,7 +169,7 @@ class Runtime:
             device=self.device,
             threads=settings.threads,
             cache_dir=settings.cache_dir,
-            assets_dir=settings.assets_dir,
+            finder=FaceFinder(settings.assets_dir, threads=threads),
         )
         manifest = analyzer.checkpoint.manifest
         try:
