@@ -31,10 +31,10 @@ def _look(*values: float) -> Float32Array:
 
 
 def _track(
-    points: Float64Array, look: Float32Array | None = None, unseen_s: float = 0.03, **more: object
+    points: Float64Array, look: Float32Array | None = None, unseen_s: float = 0.03, contested: bool = False
 ) -> Expectation:
     looks = () if look is None else (look,)
-    return Expectation(points.astype(np.float32), STILL, looks, unseen_s, **more)  # type: ignore[arg-type]
+    return Expectation(points.astype(np.float32), STILL, looks, unseen_s, contested)
 
 
 def test_nothing_to_assign(face: Float64Array) -> None:

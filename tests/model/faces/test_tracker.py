@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,6 +133,6 @@ def test_states_from_few_faces(finder: FaceFinder, stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("options", [{"redetect_every": 0}, {"tiles_every": 0}, {"max_gap_ms": -1.0}])
-def test_impossible_options(finder: FaceFinder, options: dict[str, float]) -> None:
+def test_impossible_options(finder: FaceFinder, options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="at least"):
-        FaceTracker(finder, **options)  # type: ignore[arg-type]  # the point of the test
+        FaceTracker(finder, **options)
