@@ -111,6 +111,7 @@ def generate(recipe: Recipe, out: Path, workers: int = 1, progress: Callable[[in
     out.mkdir(parents=True, exist_ok=True)
     settings = {
         "head": "toy" if recipe.face_pack is None else "face pack",
+        "landmarks": "head vertices" if recipe.face_pack is None else "as the landmark net sets them",
         "split": recipe.split,
         "images": recipe.images,
         "size": recipe.size,

@@ -70,6 +70,7 @@ class FacePack:
         landmarks: (68,) int64, the vertex of each iBUG landmark.
         skins: (S, 512, 512, 3) uint8 RGB skin textures on the face chart.
         held_out_skins: indices of skins kept for testing.
+        follow_net: move rendered landmarks to where a landmark net would set them, see `conventions`.
     """
 
     name: str
@@ -84,6 +85,7 @@ class FacePack:
     landmarks: IntArray
     skins: npt.NDArray[np.uint8]
     held_out_skins: tuple[int, ...]
+    follow_net: bool = False
 
     def shape_index(self, name: str) -> int:
         """Return the row of a shape in `shapes`."""
@@ -162,6 +164,7 @@ def _from_arrays(data: Mapping[str, npt.NDArray[Any]]) -> FacePack:
         landmarks=data["lm"].astype(np.int64),
         skins=_decode_skins(data["skin_jpg"], data["skin_len"]),
         held_out_skins=HELD_OUT_SKINS,
+        follow_net=True,
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from training.synthetic import camera, hair, wrinkles
 from training.synthetic.appearance import Looks, paint_looks
+from training.synthetic.conventions import net_offsets, shifted
 from training.synthetic.gbuffer import Fragments, Mesh, blend_over, see, to_images
 from training.synthetic.glasses import LENS, Glasses, frame_mesh, frame_points
 from training.synthetic.head import Head, Projection
@@ -75,6 +76,7 @@ class Renderer:
         self.device = self.head.device
         self.chart_size = 256 if size <= 200 else 512
         self._uvs = pack.landmark_uvs()
+        self._offsets = net_offsets() if pack.follow_net else np.zeros((68, 2), np.float32)
         lashes = pack.materials == Material.LASHES
         self._skin_mesh, self._lash_mesh = self._mesh(~lashes), self._mesh(lashes)
         self._mouth_triangles, self._mouth_materials = self._mouth_mesh()
@@ -154,10 +156,9 @@ class Renderer:
             background = camera.hang_hair(background, landmarks[number], scales[number], person.looks.hair, rng)
             picture = images[number] * seen[number] + background * (1 - seen[number])
             pixels = camera.to_bytes(picture) if plain else camera.expose(picture, rng)
+            marks = shifted(landmarks[number], self._offsets)
             labels = visible(self.pack, expression, openings[number])
-            rendered.append(
-                RenderedFace(pixels, landmarks[number], labels, openings[number], identity.number, expression, scene)
-            )
+            rendered.append(RenderedFace(pixels, marks, labels, openings[number], identity.number, expression, scene))
         return rendered
 
     def _with_hair(self, heads: Tensor, looks: Looks) -> Tensor:
