@@ -256,6 +256,9 @@ def publish(
     real_faces: Annotated[
         Path | None, typer.Option(help="Text file with what it was seen to do on real faces.")
     ] = None,
+    average_with: Annotated[
+        Path | None, typer.Option(help="Publish the mean of the weights and those of this earlier run on its path.")
+    ] = None,
     revision: Annotated[str | None, typer.Option(help="Code revision that trained it; default: this one.")] = None,
     real_data: Annotated[bool, typer.Option(help="Photographs of people were trained on.")] = False,
     threads: ThreadsOption = 1,
@@ -270,11 +273,13 @@ def publish(
         import torch
 
         from training.data.shards import FaceShards, find_shards
+        from training.export import averaged, read_run
         from training.export import publish as publish_run
-        from training.export import read_run
 
         torch.set_num_threads(max(1, threads))
         run = read_run(run_dir)
+        if average_with is not None:
+            run = averaged(run, read_run(average_with))
         codes = run.config.network.au_codes
         held_out = FaceShards(find_shards(data, run.config.data.calibration), codes)
         test = FaceShards(find_shards(data, run.config.data.test), codes)

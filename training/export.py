@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,24 @@ def read_run(folder: Path) -> TrainedRun:
     weights = state["average"] or state["network"]
     config = TrainConfig.model_validate_json(state["config"])
     return TrainedRun(config, weights, int(state["step"]), state["data"], tuple(state["history"]))
+
+
+def averaged(run: TrainedRun, earlier: TrainedRun) -> TrainedRun:
+    """The run with the mean of its weights and those of a run it began with.
+
+    Weights along one training path can be averaged; late ones fit the rendered faces best, earlier ones can do better on
+    others (Wortsman et al. 2022).
+
+    Raises:
+        TrainingError: the two are of different architectures.
+    """
+    if {key: value.shape for key, value in run.state.items()} != {k: v.shape for k, v in earlier.state.items()}:
+        raise TrainingError("runs of different architectures cannot be averaged")
+    mean = {
+        key: (value + earlier.all_weights[key]) / 2 if value.is_floating_point() else value
+        for key, value in run.state.items()
+    }
+    return replace(run, all_weights=mean)
 
 
 def code_revision() -> str | None:
