@@ -45,14 +45,6 @@ _runtime: Runtime | None = None
 _sweep: Sweep | None = None
 
 
-class _ProcessRuntime(Runtime):
-    """A runtime that stops with the whole worker, prefork children included."""
-
-    @property
-    def stopping(self) -> bool:
-        return bool(_stop.value) or super().stopping
-
-
 def worker_argv(queue: str, settings: WorkerSettings) -> list[str]:
     """The command of a worker process for one queue, for exec or Popen.
 
@@ -102,7 +94,7 @@ def _start(**_: Any) -> None:
     global _runtime, _sweep
     from worker.unavailable import UNAVAILABLE
 
-    _runtime = _ProcessRuntime(settings, _database_url(), _queues, _device())
+    _runtime = Runtime(settings, _database_url(), _queues, _device(), should_stop=lambda: bool(_stop.value))
     _sweep = Sweep(_runtime, _bell)
     _sweep.start()
     try:

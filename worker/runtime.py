@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -51,7 +50,14 @@ class Runtime:
         cancelling: jobs that someone has asked to cancel, as the sweep last saw them.
     """
 
-    def __init__(self, settings: WorkerSettings, url: str, queues: Sequence[str], device: str | None = None) -> None:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        url: str,
+        queues: Sequence[str],
+        device: str | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.settings = settings
         self.url = url
         self.database: sa.Engine = create_engine(url, pool_size=2, application_name="roigcn worker")
@@ -60,7 +66,7 @@ class Runtime:
         self.device = device or settings.device
         self.media = MediaStore(settings.media_dir)
         self.cancelling: frozenset[UUID] = frozenset()
-        self._stopping = threading.Event()
+        self._should_stop = should_stop
         self._loaded: OrderedDict[str, Loaded] = OrderedDict()
         self._default: tuple[str | None, str] | None = None
         self._busy = 0
@@ -69,11 +75,7 @@ class Runtime:
     @property
     def stopping(self) -> bool:
         """Whether the process is shutting down: work is put back at the next good place."""
-        return self._stopping.is_set()
-
-    def stop(self) -> None:
-        """Shut down soon. Safe in a signal handler of the main thread while no task waits on the flag."""
-        self._stopping.set()
+        return self._should_stop()
 
     def pulse(self) -> None:
         """Something moved: called by every stage of the work, however small the step."""
