@@ -29,6 +29,7 @@ def encode_tracker(state: TrackerState) -> bytes:
             "velocity": _pack(track.velocity),
             "looks": [_pack(look) for look in track.looks],
             "contested": track.contested,
+            "cut": track.cut,
         }
         for track in state.tracks
     ]
@@ -63,6 +64,7 @@ def decode_tracker(data: bytes) -> TrackerState:
                 velocity=_unpack(item["velocity"], np.float64).reshape(2),
                 looks=tuple(_unpack(look, np.float32) for look in item["looks"]),
                 contested=item["contested"],
+                cut=item["cut"],
             )
             for item in document["tracks"]
         )

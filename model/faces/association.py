@@ -34,6 +34,9 @@ LATER_S = 1.0
 0.89 or more between neighbouring frames of one person, 0.68 to 0.87 after a second; between people 0.15 in the median
 and below 0.62 in 95 of 100 pairs."""
 
+LIKENESS_AFTER_CUT = 0.8
+"""Least likeness across a cut, where place and time say little: a clip that comes back to a person keeps the number."""
+
 PROBATION_S = 0.5
 """How long a face that is where a track was lost, but looks unlike it, is held back rather than numbered anew: most
 often it's the same face, half covered."""
@@ -61,6 +64,7 @@ class Expectation:
         looks: remembered appearances of `look_of`; empty if none is known, and then likeness plays no part.
         unseen_s: seconds since it was last seen.
         contested: a face unlike it has stood at its place since; then time makes no lesser likeness enough.
+        cut: a cut lies between; then nothing but a strong likeness is enough, and an unlike face is someone else.
     """
 
     landmarks: Float32Array
@@ -68,6 +72,7 @@ class Expectation:
     looks: tuple[Float32Array, ...]
     unseen_s: float
     contested: bool = False
+    cut: bool = False
 
 
 def look_of(rgb: UInt8Array, face: Face) -> Float32Array:
@@ -143,7 +148,9 @@ def contests(face: Face, missing: Sequence[Expectation]) -> list[int]:
 
     While there are any, it's better not to report the face yet.
     """
-    return [i for i, t in enumerate(missing) if t.unseen_s <= PROBATION_S and _distance(t, face) is not None]
+    return [
+        i for i, t in enumerate(missing) if not t.cut and t.unseen_s <= PROBATION_S and _distance(t, face) is not None
+    ]
 
 
 def _distance(track: Expectation, face: Face) -> float | None:
@@ -163,8 +170,9 @@ def _cost(track: Expectation, face: Face, look: Float32Array) -> float:
     if distance is None:
         return _IMPOSSIBLE
     if not track.looks:
-        return distance
+        return _IMPOSSIBLE if track.cut else distance
     patience = 0.0 if track.contested else min(track.unseen_s / LATER_S, 1.0)
     least = LIKENESS_AT_ONCE + (LIKENESS_LATER - LIKENESS_AT_ONCE) * patience
+    least = LIKENESS_AFTER_CUT if track.cut else least
     alike = max(likeness(look, known) for known in track.looks)
     return _IMPOSSIBLE if alike < least else distance + (1 - alike) / (1 - least)

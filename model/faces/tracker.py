@@ -1,4 +1,4 @@
-"""Faces through a clip: each keeps its number through movement, short absence and crossings, and loses it at a cut.
+"""Faces through a clip: each keeps its number through movement, short absence and crossings; after a cut only alike.
 
 Between detections a face is looked for where it was (the next crop comes from the present landmarks). Every few frames,
 and whenever a face is missing, the picture is searched anew, and a global assignment by place and look decides
@@ -44,6 +44,7 @@ class TrackState:
         velocity: (2,) float64 pixels per millisecond.
         looks: newest and slowly changing appearance, or nothing.
         contested: see `Expectation`.
+        cut: see `Expectation`.
     """
 
     track: int
@@ -54,6 +55,7 @@ class TrackState:
     velocity: Float64Array
     looks: tuple[Float32Array, ...] = ()
     contested: bool = False
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +140,10 @@ class FaceTracker:
         view, before = view_of(frame.rgb), self._state.view
         # A black frame says nothing: what comes after it is compared with what came before.
         cut = view is not None and before is not None and is_cut(view, before)
-        tracks = [] if cut else [t for t in self._state.tracks if frame.pts_ms - t.last_ms <= self._max_gap_ms]
-        in_sight = [track for track in tracks if track.last_index == self._state.last_index]
+        tracks = [track for track in self._state.tracks if frame.pts_ms - track.last_ms <= self._max_gap_ms]
+        in_sight = [] if cut else [track for track in tracks if track.last_index == self._state.last_index]
+        if cut:
+            tracks = [replace(track, cut=True) for track in tracks]
         faces = self._find(frame, in_sight, tracks, anew=cut or self._state.last_index is None)
         return self._number(frame, before if view is None else view, tracks, faces)
 
@@ -189,7 +193,7 @@ def _as_face(track: TrackState) -> Face:
 def _expect(track: TrackState, pts_ms: float) -> Expectation:
     unseen_ms = max(pts_ms - track.last_ms, 0.0)
     shift = track.velocity * min(unseen_ms, COAST_MS)
-    return Expectation(track.landmarks, shift, track.looks, unseen_ms / 1000, track.contested)
+    return Expectation(track.landmarks, shift, track.looks, unseen_ms / 1000, track.contested, track.cut)
 
 
 def _advance(old: TrackState | None, face: Face, index: int, pts_ms: float, look: Float32Array | None) -> TrackState:
