@@ -91,8 +91,8 @@ def read_run(folder: Path) -> TrainedRun:
 def averaged(run: TrainedRun, earlier: TrainedRun) -> TrainedRun:
     """The run with the mean of its weights and those of a run it began with.
 
-    Weights along one training path can be averaged; late ones fit the rendered faces best, earlier ones can do better on
-    others (Wortsman et al. 2022).
+    Weights along one training path can be averaged; late ones fit the rendered faces best, earlier ones can do better
+    on others (Wortsman et al. 2022).
 
     Raises:
         TrainingError: the two are of different architectures.
