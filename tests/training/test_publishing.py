@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from training.cli import _starting_point, app
 from training.config import TrainConfig
 from training.data.shards import FaceShards, find_shards
 from training.evaluate import Reading, predict, predict_maps
-from training.export import read_run
+from training.export import averaged, read_run
 from training.loop import Run
 from training.preview import draw_predictions, signed_colours
 from training.state import TrainingError
@@ -215,3 +216,14 @@ def test_preview_shows_crop_targets_prediction_and_names(run_folder: Path, toy_d
     np.testing.assert_array_equal(
         signed_colours(np.array([[0.0, 1, -1]])), [[[255, 255, 255], [200, 30, 30], [30, 60, 200]]]
     )
+
+
+def test_the_mean_of_two_runs_on_one_path(run_folder: Path) -> None:
+    run = read_run(run_folder)
+    doubled = replace(run, all_weights={key: value * 3 for key, value in run.all_weights.items()})
+    mean = averaged(run, doubled)
+    for key, value in run.state.items():
+        torch.testing.assert_close(mean.state[key], value * 2 if value.is_floating_point() else value)
+    foreign = replace(run, all_weights={"head.bias": torch.zeros(3)})
+    with pytest.raises(TrainingError, match="different architectures"):
+        averaged(run, foreign)
