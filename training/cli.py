@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -232,16 +233,16 @@ def _print_table(table: ScoreTable, csv: bool) -> None:
         for code, row in rows:
             sys.stdout.write(",".join([code, *(f"{getattr(row, name):.6g}" for name in TABLE_COLUMNS)]) + "\n")
         return
-    shown = Table()
+    shown = Table(box=SIMPLE)
     for heading in ("AU", *TABLE_COLUMNS):
-        shown.add_column(heading, justify="right")
+        shown.add_column(heading, justify="right", no_wrap=True)
     for code, row in rows:
         if code == "mean":
             shown.add_section()
         numbers = [f"{getattr(row, name):.0f}" for name in TABLE_COLUMNS[:2]]
         numbers += [f"{getattr(row, name):.3f}" for name in TABLE_COLUMNS[2:]]
         shown.add_row(code, *numbers)
-    out.print(shown)
+    Console(width=max(out.width, 100)).print(shown)  # a pipe has no width to fit
 
 
 @app.command(rich_help_panel=PANEL)
