@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -145,19 +146,21 @@ def test_a_broken_clip_leaves_no_file(run: Run, tmp_path: Path) -> None:
 
 
 def test_checkpoints_are_listed_shown_and_activated(
-    run: Run, monkeypatch: pytest.MonkeyPatch, tiny_checkpoint: Checkpoint
+    run: Run, monkeypatch: pytest.MonkeyPatch, tiny_checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
+    shutil.copytree(tiny_checkpoint.path, tmp_path / "data" / "checkpoints" / "tiny" / "1")
+    monkeypatch.setenv("ROIGCN_DATA_DIR", str(tmp_path / "data"))
+
+    def active() -> list[str]:
+        return [row["name"] for row in json.loads(run("checkpoints", "--json").stdout) if row["active"]]
+
     rows = json.loads(run("checkpoints", "--json").stdout)
     assert {"tiny", "w18s-rendered"} <= {row["name"] for row in rows}
-    assert sum(row["active"] for row in rows) == 1
+    assert active() == ["w18s-rendered"], "the built-in one, where nobody chose"
     manifest = json.loads(run("checkpoints", "show", "tiny").stdout)
     assert manifest["au_codes"] == ["AU1", "AU12", "AU25"]
     assert run("checkpoints", "activate", "tiny:1").exit_code == Exit.DONE
-    try:
-        rows = json.loads(run("checkpoints", "--json").stdout)
-        assert [row["name"] for row in rows if row["active"]] == ["tiny"]
-    finally:
-        (tiny_checkpoint.path.parents[1] / "active").unlink(missing_ok=True)
+    assert active() == ["tiny"]
 
 
 def test_assets_are_present_and_nothing_is_fetched(run: Run) -> None:
