@@ -162,8 +162,8 @@ class Runtime:
         started = time.monotonic()
         threads = settings.threads or default_threads()
         if self.queues == (VIDEO_QUEUE,):
-            # Its face nets run beside the engine, one face at a time: more threads would mostly wait for each other.
-            threads = max(1, threads // 4)
+            # Its face nets run beside the engine, one frame at a time: many threads would mostly wait for each other.
+            threads = min(threads, max(2, threads // 4))
         analyzer = Analyzer.open(
             ref,
             settings.engine,
