@@ -19,6 +19,7 @@ TORCH_INDEX_ARG = $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 ARGS ?=
 
 PIP = $(BIN)/python -m pip --disable-pip-version-check
+PARTS = $(sort $(foreach file,$(wildcard tests/*/test_*.py tests/*/*/test_*.py),tests/$(word 2,$(subst /, ,$(file)))))
 CODE = service worker model training tests benchmarks
 
 .DEFAULT_GOAL := help
@@ -47,9 +48,7 @@ serve: setup ## Set up, then run the whole service on http://127.0.0.1:8000 (ARG
 # One process per part: the renderer's OpenGL driver, torch and OpenVINO together have crashed a long process at its end.
 test: setup ## Set up, then run every test (ARGS="tests/model -x" for some)
 ifeq ($(ARGS),)
-	@failed=; for part in $(sort $(wildcard tests/*/test_*.py tests/*/*/test_*.py tests/*/*/*/test_*.py)); do \
-	  echo $$part | cut -d/ -f1-2; done | uniq > $(VENV)/.test-parts; \
-	for part in $$(cat $(VENV)/.test-parts); do \
+	@failed=; for part in $(PARTS); do \
 	  echo "== $$part"; $(BIN)/python -m pytest $$part || failed="$$failed $$part"; \
 	done; \
 	[ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
