@@ -41,7 +41,15 @@ def open_analyzer(checkpoint: str | None, engine: str, device: str, data_dir: Pa
 
     settings = WorkerSettings() if data_dir is None else WorkerSettings(data_dir=data_dir)
     try:
-        analyzer = Analyzer.open(checkpoint, engine=engine, device=device, data_dir=settings.data_dir)
+        analyzer = Analyzer.open(
+            checkpoint,
+            engine=engine,
+            device=device,
+            data_dir=settings.data_dir,
+            threads=settings.threads,
+            cache_dir=settings.cache_dir,
+            assets_dir=settings.assets_dir,
+        )
     except (CheckpointError, EngineError, AssetError) as error:
         fail(str(error), Exit.UNAVAILABLE)
     manifest = analyzer.checkpoint.manifest
