@@ -89,6 +89,7 @@ def test_known_progress_is_not_told_twice(server: Server, client: httpx.Client, 
     job = store.running(clip(2))
     with client.stream("GET", f"/jobs/{job.id}/events") as response:
         mark = next(events_of(response))["id"]
+    wait_for_listeners(server, 0)
     with client.stream("GET", f"/jobs/{job.id}/events", headers={"Last-Event-ID": mark}) as response:
         wait_for_listeners(server, 1)
         with server.engine.begin() as connection:
@@ -156,7 +157,8 @@ def test_many_followers_share_one_connection(server: Server, client: httpx.Clien
 def test_a_follower_who_leaves_is_forgotten(server: Server, client: httpx.Client, store: Store) -> None:
     job = store.queued()
     with client.stream("GET", f"/jobs/{job.id}/events") as response:
-        next(events_of(response))
+        events = events_of(response)  # kept: a forgotten generator closes the response
+        next(events)
         wait_for_listeners(server, 1)
     wait_for_listeners(server, 0)
 
