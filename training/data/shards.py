@@ -10,15 +10,19 @@ Members (N faces of S x S pixels, K Action Units):
     weights     (N, K) float32, 0 where the label is unknown or ambiguous (optional: ones)
     au_codes    (K,) str, "AU1" ...
     identities  (N,) integer, equal for pictures of one person (optional: every picture its own)
+    subject     (1,) str, the one person of all pictures in the shard (optional: as `identities` says)
 
-Identities do not cross shards (`roigcn render` draws new ones for each), so parts are held out by whole shards.
+Identities do not cross shards (`roigcn render` draws new ones for each) unless these name their `subject`: shards of
+one folder with the same subject show the same person (`roigcn prepare` writes several for one person). So parts are
+held out by whole shards or by subjects.
 """
 
 from __future__ import annotations
 
+import os
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -43,6 +47,7 @@ class Shard:
         labels: (N, K) float32 in {0, 1}, columns in the order asked for.
         weights: (N, K) float32, 0 where the label says nothing.
         identities: (N,) int64, unique over all shards of one `FaceShards`.
+        subject: the person that all pictures show; "" where the shard names none.
     """
 
     path: Path
@@ -51,6 +56,7 @@ class Shard:
     labels: npt.NDArray[np.float32]
     weights: npt.NDArray[np.float32]
     identities: npt.NDArray[np.int64]
+    subject: str = ""
 
 
 def map_member(path: Path, archive: zipfile.ZipFile, name: str) -> npt.NDArray[np.generic]:
@@ -96,7 +102,9 @@ def read_shard(path: Path, au_codes: Sequence[str], first_identity: int = 0) -> 
             names = {Path(name).stem: name for name in archive.namelist()}
             missing = [name for name in REQUIRED if name not in names]
             if missing:
-                raise ShardError(f"{path}: no {', '.join(missing)} inside; this is no shard of `roigcn render`")
+                raise ShardError(
+                    f"{path}: no {', '.join(missing)} inside; this is no shard of `roigcn render` or `roigcn prepare`"
+                )
             arrays = {stem: map_member(path, archive, name) for stem, name in names.items()}
     except FileNotFoundError as error:
         raise ShardError(f"{path}: no such file") from error
@@ -120,6 +128,9 @@ def read_shard(path: Path, au_codes: Sequence[str], first_identity: int = 0) -> 
     labels = np.asarray(arrays["labels"], np.float32)[:, columns]
     weights = np.asarray(arrays["weights"], np.float32)[:, columns] if "weights" in arrays else np.ones_like(labels)
     own = np.asarray(arrays["identities"], np.int64) if "identities" in arrays else np.arange(count, dtype=np.int64)
+    subject = str(arrays["subject"].reshape(-1)[0]) if arrays.get("subject", np.empty(0)).size else ""
+    if subject:
+        own = np.zeros(count, np.int64)
     _, ranks = np.unique(own, return_inverse=True)
     return Shard(
         path=path,
@@ -128,7 +139,29 @@ def read_shard(path: Path, au_codes: Sequence[str], first_identity: int = 0) -> 
         labels=labels,
         weights=weights,
         identities=ranks.astype(np.int64) + first_identity,
+        subject=subject,
     )
+
+
+def write_shard(path: Path, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+    """Write a shard beside its place and move it there in one step, so that a killed run leaves no half shard.
+
+    Raises:
+        ShardError: the disk is full or the folder cannot be written; no partial file stays.
+    """
+    draft = path.with_name(f".{path.stem}.{os.getpid()}.tmp")
+    try:
+        with draft.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise ShardError(f"cannot write {path}: {error.strerror or error}; make room and run again") from error
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 class FaceShards:
@@ -148,9 +181,13 @@ class FaceShards:
         self.au_codes = tuple(au_codes)
         self.shards: list[Shard] = []
         people = 0
-        for path in paths:
-            shard = read_shard(Path(path), au_codes, first_identity=people)
-            people += int(shard.identities.max(initial=people - 1)) + 1 - people
+        known: dict[tuple[Path, str], int] = {}
+        for path in map(Path, paths):
+            shard = read_shard(path, au_codes, first_identity=people)
+            if shard.subject:
+                number = known.setdefault((path.parent.resolve(), shard.subject), people)
+                shard = replace(shard, identities=np.full_like(shard.identities, number))
+            people = max(people, int(shard.identities.max(initial=people - 1)) + 1)
             self.shards.append(shard)
         self._starts = np.cumsum([0] + [len(shard.labels) for shard in self.shards])
         if len(self) == 0:
@@ -195,9 +232,15 @@ class FaceShards:
 def find_shards(folder: Path, split: str) -> list[Path]:
     """The shards of a folder's part: `<folder>/<split>/*.npz`, or `<folder>/<split>*.npz`, sorted by name.
 
+    In a folder of `roigcn prepare` they are those of the part's subjects, see `training.data.prepared`.
+
     Raises:
         ShardError: the folder or the part does not exist or holds no shard.
     """
+    from training.data.prepared import PreparedSet, is_prepared  # it builds on this module
+
+    if is_prepared(folder):
+        return PreparedSet.open(folder).part(split)
     if not folder.is_dir():
         raise ShardError(f"{folder}: no such folder; make it with `roigcn render {folder}`")
     paths = sorted((folder / split).glob("*.npz")) or sorted(folder.glob(f"{split}*.npz"))
