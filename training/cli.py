@@ -50,13 +50,14 @@ def _fail(message: str) -> NoReturn:
 def _clear_errors() -> Iterator[None]:
     """Turn the errors that a user can mend into one line and exit code 1."""
     from model.checkpoint import CheckpointError
+    from model.weights import WeightsError
     from training.config import ConfigError
     from training.data.shards import ShardError
     from training.state import TrainingError
 
     try:
         yield
-    except (CheckpointError, ConfigError, ShardError, TrainingError) as error:
+    except (CheckpointError, ConfigError, ShardError, TrainingError, WeightsError) as error:
         _fail(str(error))
     except OSError as error:
         _fail(f"{error.filename or 'file'}: {error.strerror or error}")
@@ -122,6 +123,7 @@ def train(
         codes = recipe.network.au_codes
         faces = FaceShards(find_shards(data, recipe.data.train), codes)
         test = FaceShards(find_shards(data, recipe.data.test), codes)
+        recipe = recipe.for_faces(len(faces))
         run = Run(recipe, faces, out_dir, _starting_point(start_from), accelerator, devices)
         if not run.fabric.is_global_zero:
             run.train(evaluate=lambda _: {})
@@ -169,7 +171,7 @@ def _score_in_run(run: Run, test: FaceShards) -> dict[str, float]:
     from training.loop import build_network
     from training.preview import draw_predictions, save_predictions
 
-    network = build_network(run.config).to(run.fabric.device)
+    network = build_network(run.config, pretrained=False).to(run.fabric.device)
     network.load_state_dict(run.evaluated_state)
     reading = Reading.of_config(run.config)
     count = min(len(test), run.config.log.evaluate_faces)

@@ -122,10 +122,12 @@ class OptimiserSection(_Section):
         name: "adam" has the coupled decay of the paper's time, "adamw" the decoupled one.
         lr: the highest learning rate.
         weight_decay: see `name`.
-        schedule: "step" divides by ten every third of the run as the paper's ten of thirty epochs, "cosine" goes to 0.
+        schedule: "step" divides by ten at the end of each plateau, "cosine" goes to 0.
+        plateaus: equal parts of the run that "step" makes; two of a run of twenty epochs are the paper's ten each.
         warmup: part of the run in which the rate rises from 0.
         batch: samples a step.
         steps: length of the run.
+        epochs: the length in passes over the training faces, in place of `steps` (`TrainConfig.for_faces`).
         loss_scale: multiplies the loss; gradients of the mean over maps are tiny, and epsilon is not scaled.
         clip: greatest norm of the gradient; 0 leaves it.
         ema: decay of the averaged weights that are evaluated and published; 0 switches averaging off.
@@ -136,9 +138,11 @@ class OptimiserSection(_Section):
     lr: float = Field(default=1e-4, gt=0)
     weight_decay: float = Field(default=5e-4, ge=0)
     schedule: Literal["step", "cosine", "constant"] = "step"
+    plateaus: int = Field(default=3, ge=1, le=10)
     warmup: Fraction = 0.0
     batch: int = Field(default=32, ge=2)
     steps: int = Field(default=90_000, ge=1)
+    epochs: float | None = Field(default=None, gt=0)
     loss_scale: float = Field(default=1.0, gt=0)
     clip: float = Field(default=0.0, ge=0)
     ema: Fraction = 0.0
@@ -179,6 +183,13 @@ class TrainConfig(_Section):
         """Side of the ROI maps in pixels."""
         return self.network.input_size // 4
 
+    def for_faces(self, count: int) -> TrainConfig:
+        """The run on `count` training faces: where the length is given in epochs, the steps that come to it."""
+        if self.optimiser.epochs is None:
+            return self
+        steps = max(1, round(self.optimiser.epochs * count / self.optimiser.batch))
+        return self.model_copy(update={"optimiser": self.optimiser.model_copy(update={"steps": steps})})
+
 
 def available_configs() -> list[str]:
     """Names of the recipes that come with the package."""
@@ -192,6 +203,7 @@ def load_config(name_or_path: str, **overrides: Any) -> TrainConfig:
     Args:
         name_or_path: a name of `available_configs` or a path ending in `.toml`.
         **overrides: values put in place of the file's, keyed "section__key" ("optimiser__steps"); None is skipped.
+            Steps given here go before the file's epochs.
 
     Raises:
         ConfigError: unknown name, broken TOML, unknown key or value out of range.
@@ -210,6 +222,8 @@ def load_config(name_or_path: str, **overrides: Any) -> TrainConfig:
         )
     try:
         values = tomllib.loads(text)
+        if overrides.get("optimiser__steps") is not None:
+            values.get("optimiser", {}).pop("epochs", None)
         for key, value in overrides.items():
             if value is not None:
                 *sections, last = key.split("__")

@@ -54,8 +54,16 @@ class Progress:
     images_per_second: float
 
 
-def build_network(config: TrainConfig) -> RoiGcn:
-    """The untrained network of a configuration, with pre-trained backbone weights where it names some."""
+def build_network(config: TrainConfig, pretrained: bool = True) -> RoiGcn:
+    """The untrained network of a configuration, with pre-trained backbone weights where it names some.
+
+    Args:
+        config: the run.
+        pretrained: False leaves the named weights out, for a network whose weights are all replaced afterwards.
+
+    Raises:
+        WeightsError: the named weights cannot be used.
+    """
     network = RoiGcn(
         NetworkConfig(
             backbone=config.network.backbone,
@@ -65,7 +73,7 @@ def build_network(config: TrainConfig) -> RoiGcn:
             variant=config.network.variant,
         )
     )
-    if config.network.backbone_weights is not None:
+    if pretrained and config.network.backbone_weights is not None:
         from model.weights import load_backbone
 
         load_backbone(network, config.network.backbone_weights)
@@ -78,7 +86,7 @@ def learning_rate(config: OptimiserSection, step: int) -> float:
     if part < config.warmup:
         return config.lr * (step + 1) / (config.warmup * config.steps)
     if config.schedule == "step":
-        return config.lr * 0.1 ** min(2, int(3 * part))
+        return config.lr * 0.1 ** min(config.plateaus - 1, int(config.plateaus * part))
     if config.schedule == "cosine":
         return config.lr * max(0.5 * (1 + math.cos(math.pi * (part - config.warmup) / (1 - config.warmup))), 1e-3)
     return config.lr
@@ -141,7 +149,10 @@ class Run:
         if start_from is not None:
             carry_weights(network, start_from.weights)
         self.history = start_from.history if start_from else ()
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
+        # On its device before the optimiser and the averaged weights are made or restored: they must lie there too.
+        self.network = network.to(  # type: ignore[call-overload]  # torch's stub
+            device=self.fabric.device, memory_format=torch.channels_last
+        )
         self.step = 0
         kind = torch.optim.AdamW if config.optimiser.name == "adamw" else torch.optim.Adam
         # Gradients of a mean over whole maps are tiny: epsilon must stay far below them.
@@ -164,8 +175,10 @@ class Run:
         state = load_state(self.folder)
         if state is None:
             return
-        for what, mine in (("config", self._identity()), ("data", self.faces.fingerprint)):
-            if state[what] != mine:
+        stored = _identity(TrainConfig.model_validate_json(state["config"]))  # keys added since get their defaults
+        pairs = (("config", stored, _identity(self.config)), ("data", state["data"], self.faces.fingerprint))
+        for what, theirs, mine in pairs:
+            if theirs != mine:
                 raise TrainingError(
                     f"{self.folder}: holds a run with another {what}; choose another folder, or go on from its "
                     "weights with --start-from"
@@ -173,13 +186,11 @@ class Run:
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         if self.average and state["average"] is not None:
-            self.average.state = state["average"]
+            for key, value in state["average"].items():
+                self.average.state[key].copy_(value)
+        self.fabric.strategy.precision.load_state_dict(state.get("precision", {}))
         self.history = tuple(state["history"])
         self.step = int(state["step"])
-
-    def _identity(self) -> str:
-        """What must not change between start and resume."""
-        return self.config.model_dump_json(exclude={"log", "summary", "data"})
 
     def save(self) -> None:
         """Write the state from which a killed run goes on."""
@@ -188,13 +199,14 @@ class Run:
                 self.folder / STATE,
                 {
                     "version": STATE_VERSION,
-                    "config": self._identity(),
+                    "config": _identity(self.config),
                     "data": self.faces.fingerprint,
                     "history": list(self.history),
                     "step": self.step,
                     "network": self.network.state_dict(),
                     "optimiser": self.optimiser.state_dict(),
                     "average": self.average.state if self.average else None,
+                    "precision": self.fabric.strategy.precision.state_dict(),  # the loss scale of "16-mixed"
                 },
             )
 
@@ -234,7 +246,10 @@ class Run:
         self.wrapped_optimiser.zero_grad()
         self.fabric.backward(terms.total * options.loss_scale)
         if options.clip:
-            nn.utils.clip_grad_norm_(self.network.parameters(), options.clip)
+            # Fabric's own: half precision's gradients must be unscaled before they are measured.
+            self.fabric.clip_gradients(
+                self.wrapped, self.wrapped_optimiser, max_norm=options.clip, error_if_nonfinite=False
+            )
         self.wrapped_optimiser.step()
         self.step += 1
         if self.average:
@@ -282,6 +297,11 @@ class Run:
                         records.write(self.step, evaluate(self))
                     self.fabric.barrier()
                     began = time.perf_counter()
+
+
+def _identity(config: TrainConfig) -> str:
+    """What must not change between start and resume."""
+    return config.model_dump_json(exclude={"log", "summary", "data"})
 
 
 def _one_thread(_worker: int) -> None:

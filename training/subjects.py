@@ -55,6 +55,6 @@ def open_subject(folder: Path) -> Subject:
         calibrator = Calibrator(*(np.asarray(values, np.float64) for values in (slope, intercept, threshold)))
         return Subject(checkpoint.load_network(), Reading.of_manifest(checkpoint.manifest), calibrator)
     run = read_run(folder)
-    network = build_network(run.config)
+    network = build_network(run.config, pretrained=False)
     network.load_state_dict(network.state_dict() | run.state)
     return Subject(network.eval(), Reading.of_config(run.config), None)

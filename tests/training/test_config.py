@@ -19,6 +19,20 @@ def test_the_papers_recipe_has_the_papers_numbers() -> None:
     assert (config.network.input_size, config.map_size, config.target.half_width) == (256, 64, 3)
     assert (config.optimiser.name, config.optimiser.lr, config.optimiser.weight_decay) == ("adam", 1e-4, 5e-4)
     assert len(config.network.au_codes) == 12
+    assert (config.optimiser.epochs, config.optimiser.plateaus) == (20, 2)
+    assert config.augment.rotation_degrees == 30
+    disfa = load_config("paper_disfa")
+    assert (len(disfa.network.au_codes), disfa.augment.rotation_degrees) == (8, 10)
+    assert disfa.optimiser == config.optimiser
+
+
+def test_epochs_become_steps_when_the_faces_are_known() -> None:
+    config = load_config("paper_bp4d")
+    assert config.for_faces(100_000).optimiser.steps == 62_500
+    assert config.for_faces(1).optimiser.steps == 1
+    short = load_config("paper_bp4d", optimiser__steps=12)
+    assert short.for_faces(100_000).optimiser.steps == 12
+    assert load_config("scratch_small").for_faces(5) == load_config("scratch_small")
 
 
 def test_overrides_replace_values_and_none_keeps_them() -> None:

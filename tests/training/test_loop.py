@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -163,6 +164,22 @@ def test_a_diverging_loss_ends_the_run_with_advice(tiny_config: TrainConfig, toy
     config = changed(tiny_config, optimiser={"lr": 1e20, "clip": 0})
     with pytest.raises(TrainingError, match="lower the learning rate"):
         trained(config, toy_data, tmp_path)
+
+
+def test_a_state_from_before_a_setting_existed_resumes(
+    tiny_config: TrainConfig, toy_data: Path, tmp_path: Path
+) -> None:
+    trained(tiny_config, toy_data, tmp_path)
+    state = load_state(tmp_path)
+    config = json.loads(state["config"])
+    del config["optimiser"]["plateaus"], config["optimiser"]["epochs"], state["precision"]
+    save_state(tmp_path / STATE, state | {"config": json.dumps(config)})
+    assert trained(tiny_config, toy_data, tmp_path).step == 6
+
+
+def test_the_papers_plateaus(tiny_config: TrainConfig) -> None:
+    config = changed(tiny_config, optimiser={"lr": 1, "schedule": "step", "steps": 100, "plateaus": 2}).optimiser
+    assert [learning_rate(config, step) for step in (0, 49, 50, 99)] == pytest.approx([1, 1, 0.1, 0.1])
 
 
 @pytest.mark.parametrize(

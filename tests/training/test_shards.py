@@ -111,3 +111,33 @@ def test_parts_are_folders_or_prefixes(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     inside = write(tmp_path / "train" / "shard-00000.npz")
     assert find_shards(tmp_path, "train") == [inside]
+
+
+def test_a_subset_keeps_pictures_labels_and_people_together(tmp_path: Path) -> None:
+    faces = FaceShards([write(tmp_path / "a.npz"), write(tmp_path / "b.npz")], CODES)
+    part = faces.subset([7, 1, 4])
+    assert len(part) == 3
+    for row, number in enumerate((1, 4, 7)):
+        np.testing.assert_array_equal(part.face(row)[0], faces.face(number)[0])
+        np.testing.assert_array_equal(part.labels[row], faces.labels[number])
+        assert part.identities[row] == faces.identities[number]
+    np.testing.assert_array_equal(part.subset([2]).face(0)[1], faces.face(7)[1])
+    opened = pickle.loads(pickle.dumps(part))
+    np.testing.assert_array_equal(opened.labels, part.labels)
+    assert opened.fingerprint == part.fingerprint
+
+
+def test_subsets_have_fingerprints_of_their_own(tmp_path: Path) -> None:
+    faces = FaceShards([write(tmp_path / "a.npz"), write(tmp_path / "b.npz")], CODES)
+    assert faces.fingerprint == "a.npz:6;b.npz:6"
+    assert faces.subset(range(12)).fingerprint == faces.fingerprint
+    prints = {faces.subset(chosen).fingerprint for chosen in ([0, 1], [0, 2], [6, 7], [0, 6])}
+    assert len(prints) == 4
+    assert [part.rsplit(":", 1)[1] for part in faces.subset([0, 1, 6]).fingerprint.split(";")] == ["2", "1"]
+
+
+@pytest.mark.parametrize(("chosen", "error"), [([], ShardError), ([12], IndexError), ([-1], IndexError)])
+def test_impossible_choices_are_refused(tmp_path: Path, chosen: list[int], error: type[Exception]) -> None:
+    paths = [write(tmp_path / "a.npz"), write(tmp_path / "b.npz")]
+    with pytest.raises(error):
+        FaceShards(paths, CODES, chosen)

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -170,12 +171,14 @@ class FaceShards:
     Args:
         paths: the files, in order.
         au_codes: the Action Units wanted, the columns of every label.
+        chosen: numbers of the faces wanted, counted over all files, each once; all by default.
 
     Raises:
-        ShardError: no files, or one of them cannot be used.
+        ShardError: no files, or one of them cannot be used, or no face is chosen.
+        IndexError: a chosen number is none of the faces'.
     """
 
-    def __init__(self, paths: Sequence[Path], au_codes: Sequence[str]) -> None:
+    def __init__(self, paths: Sequence[Path], au_codes: Sequence[str], chosen: npt.ArrayLike | None = None) -> None:
         if not paths:
             raise ShardError("no shards given; render some with `roigcn render`")
         self.au_codes = tuple(au_codes)
@@ -190,43 +193,62 @@ class FaceShards:
             people = max(people, int(shard.identities.max(initial=people - 1)) + 1)
             self.shards.append(shard)
         self._starts = np.cumsum([0] + [len(shard.labels) for shard in self.shards])
+        total = int(self._starts[-1])
+        self.numbers = np.arange(total) if chosen is None else np.unique(np.asarray(chosen, np.int64))
         if len(self) == 0:
-            raise ShardError(f"{paths[0]}: the shards hold no faces")
+            raise ShardError(f"{paths[0]}: the shards hold no faces" if total == 0 else "no faces were chosen")
+        if self.numbers[0] < 0 or self.numbers[-1] >= total:
+            raise IndexError(f"faces {self.numbers[0]} to {self.numbers[-1]} of {total}")
 
-    def __reduce__(self) -> tuple[type[FaceShards], tuple[list[Path], tuple[str, ...]]]:
+    def __reduce__(self) -> tuple[type[FaceShards], tuple[list[Path], tuple[str, ...], npt.NDArray[np.int64] | None]]:
         """Another process opens the files itself: mapped pictures must not travel."""
-        return FaceShards, ([shard.path for shard in self.shards], self.au_codes)
+        whole = len(self) == self._starts[-1]
+        return FaceShards, ([shard.path for shard in self.shards], self.au_codes, None if whole else self.numbers)
+
+    def subset(self, chosen: npt.ArrayLike) -> FaceShards:
+        """The faces with these numbers of this sequence, in its order; pictures stay where they are mapped."""
+        return FaceShards([shard.path for shard in self.shards], self.au_codes, self.numbers[np.asarray(chosen)])
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return len(self.numbers)
 
     def face(self, index: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
         """Picture (S, S, 3) uint8 and landmarks (68, 2) float32 of face `index`; negative indices are refused."""
         if not 0 <= index < len(self):
             raise IndexError(f"face {index} of {len(self)}")
-        number = int(np.searchsorted(self._starts, index, side="right")) - 1
-        shard, row = self.shards[number], index - int(self._starts[number])
+        shard_number, row = self._place(int(self.numbers[index]))
+        shard = self.shards[shard_number]
         return np.asarray(shard.images[row]), np.asarray(shard.landmarks[row])
+
+    def _place(self, number: int) -> tuple[int, int]:
+        shard = int(np.searchsorted(self._starts, number, side="right")) - 1
+        return shard, number - int(self._starts[shard])
 
     @cached_property
     def labels(self) -> npt.NDArray[np.float32]:
         """(N, K) in {0, 1}."""
-        return np.concatenate([shard.labels for shard in self.shards])
+        return np.concatenate([shard.labels for shard in self.shards])[self.numbers]
 
     @cached_property
     def weights(self) -> npt.NDArray[np.float32]:
         """(N, K), 0 where the label says nothing."""
-        return np.concatenate([shard.weights for shard in self.shards])
+        return np.concatenate([shard.weights for shard in self.shards])[self.numbers]
 
     @cached_property
     def identities(self) -> npt.NDArray[np.int64]:
         """(N,), equal for pictures of one person."""
-        return np.concatenate([shard.identities for shard in self.shards])
+        return np.concatenate([shard.identities for shard in self.shards])[self.numbers]
 
     @property
     def fingerprint(self) -> str:
         """Names and lengths of the shards; a resumed run compares it to know that its data are the same."""
-        return ";".join(f"{shard.path.name}:{len(shard.labels)}" for shard in self.shards)
+        parts = []
+        for shard, start in zip(self.shards, self._starts, strict=False):
+            rows = self.numbers[(self.numbers >= start) & (self.numbers < start + len(shard.labels))] - start
+            which = "" if len(rows) == len(shard.labels) else f"#{zlib.crc32(rows.tobytes()):08x}"
+            if len(rows) or len(self) == self._starts[-1]:
+                parts.append(f"{shard.path.name}{which}:{len(rows)}")
+        return ";".join(parts)
 
 
 def find_shards(folder: Path, split: str) -> list[Path]:
