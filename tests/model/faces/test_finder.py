@@ -13,6 +13,7 @@ from model.faces.assets import AssetError
 from model.faces.finder import FaceFinder, box_area, merge_same, number_by_size
 from model.geometry import apply_affine
 from model.image import read_image
+from model.landmarks import convert
 from model.values import Face, Float64Array, UInt8Array
 
 # Points of the photo read off an enlargement, +-3 pixels: eye corners, tip of the nose, corners of the mouth.
@@ -44,6 +45,16 @@ def test_the_photo(finder: FaceFinder, photo: UInt8Array) -> None:
     assert face.track == 0
     np.testing.assert_allclose(face.box_xyxy, [179, 69, 271, 178], atol=5)
     assert _errors(face, IDENTITY).max() < 6
+
+
+def test_whole_meshes(finder: FaceFinder, photo: UInt8Array) -> None:
+    (face,) = finder.find(photo)
+    meshes = finder.meshes(photo, [face, face])
+    assert meshes.shape == (2, 478, 2)
+    (again,) = finder.follow(photo, [face])
+    assert again is not None
+    np.testing.assert_allclose(convert(meshes[0], "mediapipe478"), again.landmarks, atol=1e-3)
+    assert finder.meshes(photo, []).shape == (0, 478, 2)
 
 
 @pytest.mark.parametrize("degrees", [-60, -45, -20, 20, 45, 60])

@@ -1,0 +1,217 @@
+"""How Action Units rise and fall with MediaPipe's blendshapes over the frames of clips; used by `real_faces.py`."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import ConstantInputWarning, spearmanr
+
+from blendshapes import GOOD, NAMES, Blendshapes, movement
+from model.faces.finder import FaceFinder
+from model.faces.tracker import FaceTracker
+from model.values import Crop, Float32Array
+from real_readers import Reader
+from worker.video import VideoReader
+
+CLIPS = {".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi"}
+MOVES = 0.05
+"""A blendshape (0 to 1) counts as moving in a track when its 5th and 95th percentile lie at least this far apart."""
+PASS = 0.6
+MIN_FRAMES = 20
+"""Shorter tracks say nothing of a rank correlation and are left out, by name."""
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One AU of one track.
+
+    Attributes:
+        au: its number.
+        blendshape: what it is compared with.
+        moved: between the 5th and 95th percentile of the blendshape.
+        trembles: standard deviation of the blendshape's noise, from the differences between neighbouring frames.
+        score: per checkpoint, Spearman's correlation of our score with the blendshape; NaN where undefined, the
+            checkpoint lacks the AU, or all is constant.
+        probability: the same of our probability.
+    """
+
+    au: int
+    blendshape: str
+    moved: float
+    trembles: float
+    score: dict[str, float]
+    probability: dict[str, float]
+
+    @property
+    def moving(self) -> bool:
+        """Whether the blendshape moves enough to be followed."""
+        return self.moved >= MOVES
+
+    def passed(self, label: str) -> bool:
+        """Whether a checkpoint follows a moving blendshape well enough; an undefined correlation is a failure."""
+        return self.score[label] >= PASS
+
+
+@dataclass
+class TrackTrace:
+    """One face through a clip, over its used frames (F).
+
+    Attributes:
+        clip: file name.
+        track: the number that the tracker gave the face.
+        pts_ms: F times.
+        blendshapes: F rows of 52.
+        scores: per checkpoint, F rows of its AUs.
+        probabilities: the same.
+        agreements: filled by `compare`.
+    """
+
+    clip: str
+    track: int
+    pts_ms: list[float] = field(default_factory=list)
+    blendshapes: list[Float32Array] = field(default_factory=list)
+    scores: dict[str, list[Float32Array]] = field(default_factory=dict)
+    probabilities: dict[str, list[Float32Array]] = field(default_factory=dict)
+    agreements: list[Agreement] = field(default_factory=list)
+
+
+@dataclass
+class ClipTrace:
+    """One clip.
+
+    Attributes:
+        file: its name.
+        frames: how many it holds.
+        used: how many were looked at.
+        tracks: its faces, longest first; those below `MIN_FRAMES` have no agreements.
+        problem: why there is nothing, or "".
+    """
+
+    file: str
+    frames: int = 0
+    used: int = 0
+    tracks: list[TrackTrace] = field(default_factory=list)
+    problem: str = ""
+
+
+def find_clips(folder: Path) -> list[Path]:
+    """The clips of a folder by name."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in CLIPS)
+
+
+def trace_clip(
+    path: Path, readers: Sequence[Reader], finder: FaceFinder, blendshapes: Blendshapes, max_frames: int
+) -> ClipTrace:
+    """Faces, Action Units and blendshapes of a clip: every frame is tracked as a worker does, some are read.
+
+    Raises:
+        VideoError: the clip cannot be read.
+    """
+    trace, tracks = ClipTrace(path.name), {}
+    tracker = FaceTracker(finder)
+    pending: list[tuple[TrackTrace, list[Crop]]] = []
+    with VideoReader(path) as video:
+        step = max(1, math.ceil((video.info.frames or 0) / max_frames))
+        for frame in video.frames():
+            trace.frames += 1
+            faces = tracker.update(frame)
+            if frame.index % step:
+                continue
+            trace.used += 1
+            found = blendshapes.run(finder.meshes(frame.rgb, faces))
+            for face, row in zip(faces, found, strict=True):
+                track = tracks.setdefault(face.track, TrackTrace(path.name, face.track))
+                track.pts_ms.append(frame.pts_ms)
+                track.blendshapes.append(row)
+                pending.append((track, [reader.analyzer.crop(frame.rgb, face) for reader in readers]))
+            if len(pending) >= BATCH:
+                _read(pending, readers)
+    _read(pending, readers)
+    trace.tracks = sorted(tracks.values(), key=lambda track: -len(track.pts_ms))
+    for track in trace.tracks:
+        if len(track.pts_ms) >= MIN_FRAMES:
+            track.agreements = compare(track, readers)
+    return trace
+
+
+def _read(pending: list[tuple[TrackTrace, list[Crop]]], readers: Sequence[Reader]) -> None:
+    """Run the networks on what has gathered, and forget it."""
+    for k, reader in enumerate(readers):
+        for (track, _), prediction in zip(
+            pending, reader.analyzer.predict([crops[k] for _, crops in pending]), strict=True
+        ):
+            track.scores.setdefault(reader.label, []).append(prediction.score)
+            track.probabilities.setdefault(reader.label, []).append(prediction.probability)
+    pending.clear()
+
+
+def compare(track: TrackTrace, readers: Sequence[Reader]) -> list[Agreement]:
+    """The correlations of one track, an AU each."""
+    found = np.stack(track.blendshapes)
+    agreements = []
+    for au, name in GOOD.items():
+        moves = movement(found, name)
+        low, high = np.percentile(moves, [5, 95])
+        score, probability = {}, {}
+        for reader in readers:
+            k = reader.column(au)
+            score[reader.label] = correlation(track.scores[reader.label], k, moves)
+            probability[reader.label] = correlation(track.probabilities[reader.label], k, moves)
+        agreements.append(Agreement(au, name, float(high - low), tremble(moves), score, probability))
+    return agreements
+
+
+def tremble(moves: Float32Array) -> float:
+    """Noise of (F,) values: that of most differences between neighbours, so that true movements hardly count."""
+    return float(np.median(np.abs(np.diff(moves))) * 1.4826 / math.sqrt(2))
+
+
+def correlation(rows: Sequence[Float32Array], column: int | None, moves: Float32Array) -> float:
+    """Spearman's rank correlation of a column of F rows with (F,) movements; NaN where it is undefined."""
+    if column is None:
+        return float("nan")
+    values = np.array([row[column] for row in rows])
+    known = np.isfinite(values)
+    if known.sum() < MIN_FRAMES:
+        return float("nan")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConstantInputWarning)  # NaN says it
+        return float(spearmanr(values[known], moves[known]).statistic)
+
+
+def as_json(trace: ClipTrace) -> dict[str, object]:
+    """Every number of a clip."""
+    return {
+        "file": trace.file,
+        "frames": trace.frames,
+        "used": trace.used,
+        "problem": trace.problem,
+        "tracks": [
+            {
+                "track": track.track,
+                "pts_ms": track.pts_ms,
+                "agreements": [
+                    {
+                        "au": a.au,
+                        "blendshape": a.blendshape,
+                        "moved": a.moved,
+                        "moving": a.moving,
+                        "trembles": a.trembles,
+                        "spearman_score": a.score,
+                        "spearman_probability": a.probability,
+                    }
+                    for a in track.agreements
+                ],
+                "blendshapes": dict(zip(NAMES, np.stack(track.blendshapes).T.tolist(), strict=True)),
+                "scores": {label: np.stack(rows).tolist() for label, rows in track.scores.items()},
+                "probabilities": {label: np.stack(rows).tolist() for label, rows in track.probabilities.items()},
+            }
+            for track in trace.tracks
+        ],
+    }
