@@ -2,77 +2,104 @@
 
 from __future__ import annotations
 
+import mimetypes
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from model.events import Baseline
 from service.cli.detect import CheckpointName, DataDir, DeviceName, EngineName, open_analyzer
-from service.cli.output import Exit, atomic_path, fail, out, progress_bar, say, warn
-
-_SUFFIXES = {".csv": "csv", ".parquet": "parquet"}
+from service.cli.export import (
+    BaselineName,
+    FormatName,
+    GapMs,
+    MinMs,
+    Off,
+    On,
+    Overwrite,
+    check_target,
+    choose_format,
+    event_options,
+    recording_of,
+    write_file,
+)
+from service.cli.output import fail, out, progress_bar, say, warn
 
 
 def video(
     clip: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="The clip to analyse.")],
     result: Annotated[
-        Path | None, typer.Option("--out", "-o", help="File to write, .csv or .parquet; default CLIP.aus.csv.")
+        Path | None,
+        typer.Option("--out", "-o", help="File to write; default beside the clip, CLIP.aus.csv for the native table."),
     ] = None,
-    table_format: Annotated[
-        str | None, typer.Option("--format", help="csv or parquet; default by the ending of --out.")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    format_name: FormatName = None,
+    overwrite: Overwrite = False,
     checkpoint: CheckpointName = None,
     engine: EngineName = "auto",
     device: DeviceName = "auto",
     data_dir: DataDir = None,
+    on: On = None,
+    off: Off = None,
+    min_ms: MinMs = 100.0,
+    gap_ms: GapMs = 100.0,
+    baseline: BaselineName = Baseline.NONE,
 ) -> None:
     """Detect Action Units in every frame of a clip.
 
-    Writes a table with one row per face and frame: frame, time_ms, face, box, then score, probability and presence of
-    each AU. A frame without a face has one row with an empty face. Memory stays flat whatever the length of the clip,
-    and the file appears only when it is whole.
+    Writes by default a table with one row per face and frame: frame, time_ms, face, box, then score, probability and
+    presence of each AU. A frame without a face has one row with an empty face. --format writes for other tools: ELAN,
+    BORIS, CVAT, OpenFace's and py-feat's readers and others; `roigcn formats` lists them. The file appears only when
+    it is whole.
 
     Exit code: 0 done, 1 the clip cannot be read, 3 face nets or checkpoint missing.
 
         roigcn video interview.mp4
 
+        roigcn video interview.mp4 --format elan
+
         roigcn video interview.mp4 -o interview.parquet
     """
-    target = result or clip.with_suffix(".aus.csv")
-    chosen = table_format or _SUFFIXES.get(target.suffix.lower()) or ""
-    if chosen not in _SUFFIXES.values():
-        fail(
-            f"--format must be csv or parquet, or --out end in .csv or .parquet (got {chosen or target.name!r})",
-            Exit.USAGE,
-        )
-    if target.exists() and not overwrite:
-        fail(f"{target} exists; give --overwrite to replace it, or another --out", Exit.USAGE)
-
-    from service.exports.table import OpenTable  # after the usage errors, which need no library
+    from service.exports.recording import ExportFrame, face_rows
     from worker.errors import VideoError
-    from worker.pipeline import VideoRun
+    from worker.store.records import JobKind
     from worker.video import probe_video
 
+    events = event_options(on, off, min_ms, gap_ms, baseline)
+    chosen = choose_format(format_name, result, JobKind.VIDEO)
+    target = result or clip.with_suffix(chosen.suffix)
+    check_target(target, overwrite)
     try:
-        probe_video(clip)  # before the network is loaded
+        info = probe_video(clip)  # before the network is loaded
     except VideoError as error:
         fail(f"{clip}: {error}")
     analyzer = open_analyzer(checkpoint, engine, device, data_dir)
-    metadata = {"checkpoint": analyzer.checkpoint.ref, "clip": clip.name}
+    from worker.pipeline import VideoRun
+
+    recording = replace(
+        recording_of(analyzer, JobKind.VIDEO, clip.name, events),
+        width=info.width,
+        height=info.height,
+        fps=info.fps,
+        duration_ms=info.duration_ms,
+        mime=mimetypes.guess_type(clip.name)[0],
+    )
     frames = faces = 0
     try:
-        with (
-            atomic_path(target) as partial,
-            VideoRun(clip, analyzer) as run,
-            OpenTable(partial, chosen, analyzer.au_codes, metadata) as table,
-            progress_bar(clip.name, run.info.frames, "frames") as bar,
-        ):
-            for frame in run:
-                table.write_frame(frame.index, frame.pts_ms, frame.faces)
-                frames += 1
-                faces += len(frame.faces)
-                bar.advance(bar.task_ids[0])
+        with VideoRun(clip, analyzer) as run, progress_bar(clip.name, run.info.frames, "frames") as bar:
+
+            def counted() -> Iterator[ExportFrame]:
+                nonlocal frames, faces
+                for frame in run:
+                    rows = face_rows(frame.index, frame.pts_ms, frame.faces)
+                    yield ExportFrame(frame.index, frame.pts_ms, rows, clip.name, info.width, info.height)
+                    frames += 1
+                    faces += len(rows)
+                    bar.advance(bar.task_ids[0])
+
+            write_file(target, chosen, counted(), recording)
     except VideoError as error:
         fail(f"{clip}: {error}")
     for warning in run.warnings:

@@ -23,7 +23,7 @@ from service.problems import (
     Problem,
     QueueFull,
 )
-from service.results.service import checkpoint_block, face_answer
+from service.results.answers import checkpoint_block, face_answer
 from worker.store.catalogue import WorkerRepository
 from worker.store.errors import NotFoundError
 from worker.store.jobs import JobRepository

@@ -13,7 +13,7 @@ from service.context import Context
 from service.jobs.containers import CONTAINERS, HEAD_BYTES, sniff_container
 from service.jobs.schemas import JobAnswer, JobLinks, JobMedia, JobProblem, JobsPage, Progress
 from service.problems import JobFinished, UnsupportedMedia
-from service.results.service import checkpoint_block
+from service.results.answers import checkpoint_block
 from worker.store.catalogue import MediaRepository
 from worker.store.jobs import JobRepository
 from worker.store.media import MediaWriter, StoredFile

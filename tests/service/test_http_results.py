@@ -9,8 +9,8 @@ import httpx
 import numpy as np
 import pytest
 
+from service.results.answers import checkpoint_block, face_answer
 from service.results.schemas import FrameAnswer
-from service.results.service import checkpoint_block, face_answer
 from tests.service.kit import AU_CODES, Server, Store, assert_problem, clip, face
 from worker.store.records import FaceRow, FrameResult, JobOptions, RoiStorage
 
