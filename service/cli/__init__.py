@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli import assets, checkpoints, detect, formats, keys, remote, serve, video
+from service.cli import assets, checkpoints, detect, explain, formats, keys, remote, serve, video
 from service.cli.output import Exit, out, warn
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ SETUP = "Set-up"
 app.command(rich_help_panel=HERE)(detect.detect)
 app.command(rich_help_panel=HERE)(video.video)
 app.command(rich_help_panel=HERE)(formats.formats)
+app.command(rich_help_panel=HERE)(explain.explain)
 app.command(rich_help_panel=SERVER)(serve.serve)
 app.command(rich_help_panel=SERVER)(remote.submit)
 app.command(rich_help_panel=SERVER)(remote.watch)

@@ -172,5 +172,5 @@ def test_assets_are_present_and_nothing_is_fetched(run: Run) -> None:
 
 def test_help_names_every_command() -> None:
     text = CliRunner().invoke(app, ["--help"]).stdout
-    for command in ("detect", "video", "serve", "submit", "watch", "assets", "checkpoints", "keys"):
+    for command in ("detect", "video", "explain", "serve", "submit", "watch", "assets", "checkpoints", "keys"):
         assert command in text
