@@ -20,7 +20,7 @@ ARGS ?=
 
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 PARTS = $(sort $(foreach file,$(wildcard tests/*/test_*.py tests/*/*/test_*.py),tests/$(word 2,$(subst /, ,$(file)))))
-CODE = service worker model training tests benchmarks
+CODE = roigcn service worker model training tests benchmarks
 
 .DEFAULT_GOAL := help
 .PHONY: help setup serve test check format lint types contract clean

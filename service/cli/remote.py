@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal, cast
 
-import httpx
 import typer
 
+import roigcn
 from service.cli.output import Exit, atomic_path, fail, out, progress_bar, say
 
-TERMINAL = ("succeeded", "failed", "cancelled")
-_POLL_SECONDS = 0.5
-_RETRY_SECONDS = 30.0  # a server that restarts is waited for, one that is not there is told soon
+_RETRY_SECONDS = 30.0  # a server that restarts is waited for, one that is not there is told at once
+_UNAVAILABLE = (401, 403, 503)
 
 Server = Annotated[str, typer.Option("--server", envvar="ROIGCN_SERVER", help="Address of the service.")]
 ApiKey = Annotated[
@@ -30,43 +26,19 @@ Result = Annotated[
 
 
 @contextmanager
-def connect(server: str, api_key: str | None) -> Iterator[httpx.Client]:
+def connect(server: str, api_key: str | None) -> Iterator[roigcn.Client]:
     """A client whose failures end the command with advice."""
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    timeout = httpx.Timeout(10.0, read=60.0, write=60.0)
     try:
-        with httpx.Client(base_url=server.rstrip("/"), headers=headers, timeout=timeout) as client:
+        with roigcn.Client(server, api_key, retry_seconds=_RETRY_SECONDS) as client:
             yield client
-    except httpx.UnsupportedProtocol:
-        fail(f"--server must look like http://127.0.0.1:8000, not {server!r}", Exit.USAGE)
-    except httpx.TransportError as error:
-        fail(f"{server} does not answer ({error}). Is it running? Start one with `roigcn serve`.", Exit.UNAVAILABLE)
-
-
-def check(response: httpx.Response) -> httpx.Response:
-    """End the command with the server's own words if it answered with a problem."""
-    if response.is_error:
-        response.read()
-        try:
-            detail = str(response.json()["detail"])
-        except (ValueError, KeyError, TypeError):
-            detail = response.text[:300] or response.reason_phrase
-        unavailable = response.status_code in (401, 403, 503)
-        fail(f"{response.status_code}: {detail}", Exit.UNAVAILABLE if unavailable else Exit.FAILED)
-    return response
-
-
-class _Counted(io.BufferedReader):
-    """A file that reports how much of it was read."""
-
-    def __init__(self, path: Path, report: Callable[[int], None]) -> None:
-        super().__init__(io.FileIO(path))
-        self._report = report
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        data = super().read(size)
-        self._report(len(data))
-        return data
+    except ValueError as error:
+        fail(str(error), Exit.USAGE)
+    except roigcn.UnreachableError as error:
+        fail(f"{error} Start one with `roigcn serve`.", Exit.UNAVAILABLE)
+    except roigcn.ProblemError as error:
+        fail(str(error), Exit.UNAVAILABLE if error.status in _UNAVAILABLE else Exit.FAILED)
+    except roigcn.JobEndedError as error:
+        fail(str(error))
 
 
 def submit(
@@ -84,19 +56,17 @@ def submit(
 
     Exit code: 0 sent (or succeeded), 1 refused or failed, 3 the server does not answer.
     """
-    headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
     with connect(server, api_key) as client:
-        with (
-            progress_bar("upload", clip.stat().st_size, "bytes") as bar,
-            _Counted(clip, lambda count: bar.advance(bar.task_ids[0], count)) as body,
-        ):
-            response = check(
-                client.post("/jobs", params={"roi": roi}, files={"video": (clip.name, body)}, headers=headers)
+        with progress_bar("upload", clip.stat().st_size, "bytes") as bar:
+            job = client.submit(
+                clip,
+                roi=cast(Literal["full", "peaks", "none"], roi),  # the server names what it takes
+                idempotency_key=idempotency_key,
+                progress=lambda sent, _: bar.update(bar.task_ids[0], completed=sent),
             )
-        job = response.json()
-        out.print(job["id"], highlight=False)
+        out.print(job.id, highlight=False)
         if watch_it or result is not None:
-            _follow(client, job["id"], result)
+            _follow(client, job.id, result)
 
 
 def watch(
@@ -113,55 +83,23 @@ def watch(
         _follow(client, job, result)
 
 
-def _follow(client: httpx.Client, job_id: str, result: Path | None) -> None:
-    job = _wait(client, job_id)
-    if job["state"] != "succeeded":
-        reason = (job.get("error") or {}).get("detail", "")
-        fail(f"job {job_id} {job['state']}{': ' if reason else ''}{reason}")
-    say(f"{job['progress']['frames_done']} frames analysed")
+def _follow(client: roigcn.Client, job_id: str, result: Path | None) -> None:
+    with progress_bar(f"job {job_id[:8]}", None, "frames") as bar:
+
+        def report(job: roigcn.Job) -> None:
+            done, total = job.progress.frames_done, job.progress.frames_total
+            bar.update(bar.task_ids[0], completed=done, total=total, note=job.state)
+
+        job = client.wait(job_id, progress=report)
+    say(f"{job.progress.frames_done} frames analysed")
     if result is not None:
         _download(client, job_id, result)
 
 
-def _wait(client: httpx.Client, job_id: str) -> dict[str, Any]:
-    """The job in its last state; shows progress while it runs, rides out a restart of the server."""
-    etag, silent_since = "", None
-    with progress_bar(f"job {job_id[:8]}", None, "frames") as bar:
-        while True:
-            try:
-                response = check(client.get(f"/jobs/{job_id}", headers={"If-None-Match": etag} if etag else {}))
-                silent_since = None
-            except httpx.TransportError:
-                silent_since = silent_since or time.monotonic()
-                if not etag or time.monotonic() - silent_since > _RETRY_SECONDS:
-                    raise
-                time.sleep(_POLL_SECONDS)
-                continue
-            if response.status_code != httpx.codes.NOT_MODIFIED:
-                etag = response.headers.get("ETag", "")
-                job: dict[str, Any] = response.json()
-                progress = job["progress"]
-                bar.update(
-                    bar.task_ids[0],
-                    completed=progress["frames_done"],
-                    total=progress["frames_total"],
-                    note=job["state"],
-                )
-                if job["state"] in TERMINAL:
-                    return job
-            time.sleep(_POLL_SECONDS)
-
-
-def _download(client: httpx.Client, job_id: str, target: Path) -> None:
-    headers = {"Accept": "application/x-ndjson"}
+def _download(client: roigcn.Client, job_id: str, target: Path) -> None:
     frames = 0
-    with (
-        atomic_path(target) as partial,
-        partial.open("w", encoding="utf-8") as file,
-        client.stream("GET", f"/jobs/{job_id}/frames", headers=headers) as response,
-    ):
-        for line in check(response).iter_lines():
-            json.loads(line)  # a cut stream must not pass as a complete file
-            file.write(line + "\n")
+    with atomic_path(target) as partial, partial.open("wb") as file:
+        for line in client.frame_lines(job_id):
+            file.write(line + b"\n")
             frames += 1
     say(f"{frames} frames written to {target}")

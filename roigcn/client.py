@@ -1,0 +1,333 @@
+"""`Client` and `AsyncClient`: the same operations, to call and to await. Both run the flows of `flows`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import httpx
+
+from roigcn import flows
+from roigcn.bars import JobReport, UploadReport, job_bar, upload_bar
+from roigcn.drivers import Address, AsyncDriver, Driver
+from roigcn.flows import JobLike, job_id
+from roigcn.pictures import ImageLike, Picture, VideoLike, video_name
+from roigcn.reach import Contact
+from roigcn.records import CheckpointInfo, Detection, Frame, Job
+from roigcn.tables import Table
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+
+DEFAULT_SERVER = "http://127.0.0.1:8000"
+
+Roi = Literal["full", "peaks", "none"]
+Faces = Literal["all", "largest"]
+State = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
+Kind = Literal["image", "video"]
+
+
+class _Settings:
+    """What both clients are made of; `Client` says what each is."""
+
+    def __init__(self, server: str | None, api_key: str | None, timeout: float, retry_seconds: float) -> None:
+        self.server = server or os.environ.get("ROIGCN_SERVER") or DEFAULT_SERVER
+        self._key = api_key or os.environ.get("ROIGCN_API_KEY") or None
+        self._timeout = timeout
+        self._address = Address(self.server, self._key, timeout)
+        self._contact = Contact(self.server, retry_seconds)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.server!r})"
+
+    def _viewer(self, job: str) -> Callable[[], bytes]:
+        """Fetches a picture's overlay with a connection of its own, also when this client is closed or awaits."""
+        server, key, timeout = self.server, self._key, self._timeout
+
+        def fetch() -> bytes:
+            with Client(server, key, timeout=timeout, retry_seconds=0) as client:
+                return client.overlay(job).png
+
+        return fetch
+
+    def _showing(self, detection: Detection) -> Detection:
+        if detection.job is not None:
+            detection.show_with(self._viewer(detection.job))
+        return detection
+
+
+class Client(_Settings):
+    """Talks to a service. Safe to use from several threads; close it, or use it with `with`.
+
+    A method that takes a job takes the job, its id, or a detection. Methods raise `roigcn.ProblemError` with the
+    server's reason, or `roigcn.UnreachableError`.
+
+    Args:
+        server: address of the service; default the variable `ROIGCN_SERVER`, or this machine's port 8000. A path is
+            kept, for a service behind a proxy.
+        api_key: needed unless the server is on this machine; default the variable `ROIGCN_API_KEY`.
+        timeout: longest silence of the server within one answer, in seconds.
+        retry_seconds: how long a call goes on when a server that has answered before is away, or answers 503 with a
+            `Retry-After`. 0 tries once.
+        http: an httpx client of your own, for proxies and certificates; it stays open when this client is closed.
+    """
+
+    def __init__(
+        self,
+        server: str | None = None,
+        api_key: str | None = None,
+        *,
+        timeout: float = 60.0,
+        retry_seconds: float = 60.0,
+        http: httpx.Client | None = None,
+    ) -> None:
+        super().__init__(server, api_key, timeout, retry_seconds)
+        self._http = http or httpx.Client(headers={"User-Agent": _user_agent()})
+        self._own = http is None
+        self._driver = Driver(self._address, self._http)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._own:
+            self._http.close()
+
+    def detect(self, image: ImageLike, *, roi: Roi = "full", faces: Faces = "all", store: bool = True) -> Detection:
+        """Read the Action Units of a picture.
+
+        Args:
+            image: a path, the bytes of a file, an array (H, W, 3) of uint8 in RGB order, or a Pillow image.
+            roi: what to keep of the ROI maps: `full`, `peaks` (amplitudes and centres only) or `none`.
+            faces: all of them, or the largest one.
+            store: keep picture and result on the server, for overlays and maps; False leaves nothing behind.
+        """
+        return self._showing(self._driver.run(flows.detect(self._contact, image, roi, faces, store)))
+
+    def submit(
+        self,
+        video: VideoLike,
+        *,
+        roi: Roi = "full",
+        faces: Faces = "all",
+        name: str | None = None,
+        idempotency_key: str | None = None,
+        progress: bool | UploadReport = True,
+    ) -> Job:
+        """Send a clip to be analysed; the upload is streamed, whatever its size.
+
+        Args:
+            video: a path, or the bytes of a file.
+            roi: what to keep of the ROI maps: `full`, `peaks` or `none`.
+            faces: all of each frame, or the largest one.
+            name: shown for the job; default the file's own.
+            idempotency_key: the same key and clip give the same job, however often they are sent, also by another
+                program; default one for this call, so that a broken upload that is repeated makes one job.
+            progress: a bar on the terminal, or a function that takes bytes sent and bytes in all.
+        """
+        with upload_bar(progress, name or video_name(video)) as report:
+            return self._driver.run(flows.submit(self._contact, video, roi, faces, idempotency_key, name, report))
+
+    def wait(self, job: JobLike, *, progress: bool | JobReport = True, check: bool = True) -> Job:
+        """Follow a job to its end, through broken connections and a restart of the server.
+
+        Args:
+            job: the job.
+            progress: a bar on the terminal, a line in a notebook; or a function that takes each state of the job.
+            check: raise `JobFailedError` or `JobCancelledError` when it ends so; False gives the job.
+        """
+        with job_bar(progress) as report:
+            for state in self.follow(job):
+                report(last := state)
+        return flows.ended_well(last) if check else last
+
+    def follow(self, job: JobLike) -> Iterator[Job]:
+        """The job at each change, to its end."""
+        return self._driver.stream(flows.follow(self._contact, job_id(job)))
+
+    def job(self, job: JobLike) -> Job:
+        """The job as it stands now."""
+        return self._driver.run(flows.get_job(self._contact, job_id(job)))
+
+    def jobs(self, *, state: State | None = None, kind: Kind | None = None, limit: int | None = None) -> Iterator[Job]:
+        """Your jobs, newest first, fetched in pages as they are asked for."""
+        return self._driver.stream(flows.list_jobs(self._contact, state, kind, limit))
+
+    def cancel(self, job: JobLike) -> Job:
+        """Stop a job; frames stored so far stay."""
+        return self._driver.run(flows.cancel(self._contact, job_id(job)))
+
+    def delete(self, job: JobLike) -> None:
+        """Remove a job with its file, its rows and its maps."""
+        return self._driver.run(flows.delete(self._contact, job_id(job)))
+
+    def frames(self, job: JobLike, *, after: int | None = None) -> Iterator[Frame]:
+        """Frames in order, streamed; of a running job those stored so far, `after` the number of the last you have."""
+        return self._driver.stream(flows.frames(self._contact, job_id(job), after))
+
+    def frame_lines(self, job: JobLike, *, after: int | None = None) -> Iterator[bytes]:
+        """The same as lines of JSON, as the server sends them, without their ends."""
+        return self._driver.stream(flows.frames(self._contact, job_id(job), after, as_lines=True))
+
+    def to_pandas(self, job: JobLike) -> pd.DataFrame:
+        """A job's table, one row per face and frame (see `roigcn.tables`)."""
+        return self._table(job).to_pandas()
+
+    def to_arrow(self, job: JobLike) -> pa.Table:
+        """A job's table, one row per face and frame (see `roigcn.tables`)."""
+        return self._table(job).to_arrow()
+
+    def _table(self, job: JobLike) -> Table:
+        notes = flows.table_notes(self.job(job))
+        table = Table.of(self.frames(job), notes=notes)
+        if not table.au_codes:
+            table.expect(flows.au_codes(self.checkpoints(), notes))
+        return table
+
+    def overlay(
+        self, job: JobLike, *, frame: int = 0, au: str | None = None, face: int = 0, crop: bool = False
+    ) -> Picture:
+        """A frame with boxes, ROI maps and bars; with `au` the map of one Action Unit on the frame, or on the face."""
+        return self._driver.run(flows.overlay(self._contact, job_id(job), frame, face, au, crop))
+
+    def roi_map(self, job: JobLike, au: str, *, frame: int = 0, face: int = 0) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """The network's own map of an Action Unit: (H, W) float32, about -1 absent to 1 occurred."""
+        return self._driver.run(flows.roi_map(self._contact, job_id(job), frame, face, au))
+
+    def checkpoints(self) -> tuple[CheckpointInfo, ...]:
+        """Installed checkpoints with what they were trained on and how they were measured."""
+        return self._driver.run(flows.checkpoints(self._contact))
+
+
+class AsyncClient(_Settings):
+    """`Client` for an event loop: the same methods, to await; `follow`, `jobs` and `frames` with `async for`."""
+
+    def __init__(
+        self,
+        server: str | None = None,
+        api_key: str | None = None,
+        *,
+        timeout: float = 60.0,
+        retry_seconds: float = 60.0,
+        http: httpx.AsyncClient | None = None,
+    ) -> None:
+        super().__init__(server, api_key, timeout, retry_seconds)
+        self._http = http or httpx.AsyncClient(headers={"User-Agent": _user_agent()})
+        self._own = http is None
+        self._driver = AsyncDriver(self._address, self._http)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._own:
+            await self._http.aclose()
+
+    async def detect(
+        self, image: ImageLike, *, roi: Roi = "full", faces: Faces = "all", store: bool = True
+    ) -> Detection:
+        """`Client.detect`."""
+        return self._showing(await self._driver.run(flows.detect(self._contact, image, roi, faces, store)))
+
+    async def submit(
+        self,
+        video: VideoLike,
+        *,
+        roi: Roi = "full",
+        faces: Faces = "all",
+        name: str | None = None,
+        idempotency_key: str | None = None,
+        progress: bool | UploadReport = True,
+    ) -> Job:
+        """`Client.submit`. The clip's file is read on the event loop, 64 kB at a time."""
+        with upload_bar(progress, name or video_name(video)) as report:
+            return await self._driver.run(flows.submit(self._contact, video, roi, faces, idempotency_key, name, report))
+
+    async def wait(self, job: JobLike, *, progress: bool | JobReport = True, check: bool = True) -> Job:
+        """`Client.wait`."""
+        with job_bar(progress) as report:
+            async for state in self.follow(job):
+                report(last := state)
+        return flows.ended_well(last) if check else last
+
+    def follow(self, job: JobLike) -> AsyncIterator[Job]:
+        """`Client.follow`."""
+        return self._driver.stream(flows.follow(self._contact, job_id(job)))
+
+    async def job(self, job: JobLike) -> Job:
+        """`Client.job`."""
+        return await self._driver.run(flows.get_job(self._contact, job_id(job)))
+
+    def jobs(
+        self, *, state: State | None = None, kind: Kind | None = None, limit: int | None = None
+    ) -> AsyncIterator[Job]:
+        """`Client.jobs`."""
+        return self._driver.stream(flows.list_jobs(self._contact, state, kind, limit))
+
+    async def cancel(self, job: JobLike) -> Job:
+        """`Client.cancel`."""
+        return await self._driver.run(flows.cancel(self._contact, job_id(job)))
+
+    async def delete(self, job: JobLike) -> None:
+        """`Client.delete`."""
+        return await self._driver.run(flows.delete(self._contact, job_id(job)))
+
+    def frames(self, job: JobLike, *, after: int | None = None) -> AsyncIterator[Frame]:
+        """`Client.frames`."""
+        return self._driver.stream(flows.frames(self._contact, job_id(job), after))
+
+    def frame_lines(self, job: JobLike, *, after: int | None = None) -> AsyncIterator[bytes]:
+        """`Client.frame_lines`."""
+        return self._driver.stream(flows.frames(self._contact, job_id(job), after, as_lines=True))
+
+    async def to_pandas(self, job: JobLike) -> pd.DataFrame:
+        """`Client.to_pandas`."""
+        return (await self._table(job)).to_pandas()
+
+    async def to_arrow(self, job: JobLike) -> pa.Table:
+        """`Client.to_arrow`."""
+        return (await self._table(job)).to_arrow()
+
+    async def _table(self, job: JobLike) -> Table:
+        notes = flows.table_notes(await self.job(job))
+        table = Table(notes=notes)
+        async for frame in self.frames(job):
+            table.add(frame)
+        if not table.au_codes:
+            table.expect(flows.au_codes(await self.checkpoints(), notes))
+        return table
+
+    async def overlay(
+        self, job: JobLike, *, frame: int = 0, au: str | None = None, face: int = 0, crop: bool = False
+    ) -> Picture:
+        """`Client.overlay`."""
+        return await self._driver.run(flows.overlay(self._contact, job_id(job), frame, face, au, crop))
+
+    async def roi_map(
+        self, job: JobLike, au: str, *, frame: int = 0, face: int = 0
+    ) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """`Client.roi_map`."""
+        return await self._driver.run(flows.roi_map(self._contact, job_id(job), frame, face, au))
+
+    async def checkpoints(self) -> tuple[CheckpointInfo, ...]:
+        """`Client.checkpoints`."""
+        return await self._driver.run(flows.checkpoints(self._contact))
+
+
+def _user_agent() -> str:
+    try:
+        return f"roigcn-python/{version('roigcn')}"
+    except PackageNotFoundError:  # the package's folder alone, copied beside a program
+        return "roigcn-python"

@@ -1,0 +1,80 @@
+"""`roigcn submit` and `roigcn watch` against a running service: results, messages and exit codes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from model.values import UInt8Array
+from service.cli import app
+from service.cli.output import Exit
+from tests.service.kit import Server, Store, clip
+from tests.system.running import free_port
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    def run(server: Server, tenant: str, *arguments: object) -> Result:
+        monkeypatch.setenv("ROIGCN_SERVER", server.url)
+        monkeypatch.setenv("ROIGCN_API_KEY", server.key(tenant))
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+    return run
+
+
+def test_a_clip_is_sent_followed_and_fetched(
+    served: Server, tenant: str, run: Run, tmp_path: Path, write_clip: Callable[..., Path], astronaut: UInt8Array
+) -> None:
+    path = write_clip(tmp_path / "clip.mp4", [np.ascontiguousarray(astronaut[:300, 96:352])] * 5)
+    result = run(served, tenant, "submit", path, "--out", tmp_path / "frames.ndjson", "--roi", "none")
+    assert result.exit_code == Exit.DONE, result.output
+    job = result.stdout.strip()
+    frames = [json.loads(line) for line in (tmp_path / "frames.ndjson").read_text().splitlines()]
+    assert [frame["frame"] for frame in frames] == list(range(5))
+    assert "5 frames written" in result.stderr
+    again = run(served, tenant, "watch", job)
+    assert (again.exit_code, "5 frames analysed" in again.stderr) == (Exit.DONE, True)
+
+
+def test_ends_that_are_no_success(server: Server, tenant: str, store: Store, run: Run, tmp_path: Path) -> None:
+    target = tmp_path / "frames.ndjson"
+    job = store.queued()
+    with server.client(tenant) as client:
+        client.post(f"/jobs/{job.id}/cancel")
+    result = run(server, tenant, "watch", job.id, "--out", target)
+    assert (result.exit_code, "cancelled" in result.stderr) == (Exit.FAILED, True)
+    assert list(tmp_path.iterdir()) == []
+    finished = store.finished(clip(3))
+    result = run(server, tenant, "watch", finished.id, "--out", target)
+    assert (result.exit_code, len(target.read_text().splitlines())) == (Exit.DONE, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["watch", "latest"], Exit.USAGE, "no job's id"),
+        (["watch", "019a1f3e-7a52-7c11-9e0b-5d1f6f1f2a10"], Exit.FAILED, "404 not-found"),
+        (["submit", __file__], Exit.FAILED, "415 unsupported-media"),
+        (["submit", __file__, "--roi", "everything"], Exit.FAILED, "query.roi"),
+        (["submit", __file__, "--api-key", "wrong"], Exit.UNAVAILABLE, "401 unauthorized"),
+        (["submit", __file__, "--server", "127.0.0.1:8000"], Exit.USAGE, "must look like"),
+        (["submit", __file__, "--server", "NOBODY"], Exit.UNAVAILABLE, "roigcn serve"),
+    ],
+    ids=lambda value: " ".join(part for part in value if part != __file__) if isinstance(value, list) else "",
+)
+def test_refusals_say_what_to_do(
+    server: Server, tenant: str, run: Run, arguments: list[str], code: Exit, words: str
+) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    result = run(server, tenant, *(nobody if argument == "NOBODY" else argument for argument in arguments))
+    assert result.exit_code == code, result.output
+    assert words in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
