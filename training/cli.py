@@ -1,4 +1,4 @@
-"""`roigcn train`, `evaluate`, `publish` and `render`, merged into the `roigcn` command.
+"""`roigcn train`, `evaluate`, `publish`, `protocol`, `ablate` and `render`, merged into the `roigcn` command.
 
 Nothing heavy is imported until a command runs: every start of `roigcn` loads this file.
 """
@@ -6,19 +6,17 @@ Nothing heavy is imported until a command runs: every start of `roigcn` loads th
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from training.protocol.cli import app as protocols
 from training.synthetic.cli import app as rendering
+from training.terminal import PANEL, ThreadsOption, clear_errors, err, out, progress_bar
 
 if TYPE_CHECKING:
     from training.data.shards import FaceShards
@@ -27,53 +25,13 @@ if TYPE_CHECKING:
     from training.metrics import AuScore, ScoreTable
     from training.state import StartingPoint
 
-PANEL = "Training"
 app = typer.Typer(no_args_is_help=True)
+app.registered_commands.extend(protocols.registered_commands)
 app.registered_commands.extend(rendering.registered_commands)
-out, err = Console(), Console(stderr=True)
 
 DataOption = Annotated[
     Path, typer.Option("--data", help="Folder of shards with the parts train, calibration and test (`roigcn render`).")
 ]
-ThreadsOption = Annotated[
-    int,
-    typer.Option(help="Processor threads of each process. On a shared machine 1 is best: more wait for one another."),
-]
-
-
-def _fail(message: str) -> NoReturn:
-    err.print(f"[red]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
-    raise typer.Exit(1)
-
-
-@contextmanager
-def _clear_errors() -> Iterator[None]:
-    """Turn the errors that a user can mend into one line and exit code 1."""
-    from model.checkpoint import CheckpointError
-    from model.weights import WeightsError
-    from training.config import ConfigError
-    from training.data.shards import ShardError
-    from training.state import TrainingError
-
-    try:
-        yield
-    except (CheckpointError, ConfigError, ShardError, TrainingError, WeightsError) as error:
-        _fail(str(error))
-    except OSError as error:
-        _fail(f"{error.filename or 'file'}: {error.strerror or error}")
-
-
-def _bar(unit: str) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(unit),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=err,
-        disable=not err.is_terminal,
-    )
 
 
 @app.command(rich_help_panel=PANEL)
@@ -111,7 +69,7 @@ def train(
 
         tensorboard --logdir runs/small
     """
-    with _clear_errors():
+    with clear_errors():
         import torch
 
         from training.config import load_config
@@ -130,7 +88,7 @@ def train(
             return
         begun = f"resumed at step {run.step}" if run.step else "from the start"
         err.print(f"{len(faces)} training faces, {len(test)} test faces; {begun} of {recipe.optimiser.steps}")
-        with _bar("steps") as bar:
+        with progress_bar("steps") as bar:
             task = bar.add_task(recipe.name, total=recipe.optimiser.steps, completed=run.step)
 
             def report(progress: Report) -> None:
@@ -166,21 +124,12 @@ def _starting_point(folder: Path | None) -> StartingPoint | None:
 
 
 def _score_in_run(run: Run, test: FaceShards) -> dict[str, float]:
-    """Mean scores on the first test faces with the averaged weights, and a picture of predictions."""
-    from training.evaluate import Reading, predict, table_of
-    from training.loop import build_network
-    from training.preview import draw_predictions, save_predictions
+    """Mean scores on some test faces, told and logged."""
+    from training.monitor import look_at
 
-    network = build_network(run.config, pretrained=False).to(run.fabric.device)
-    network.load_state_dict(run.evaluated_state)
-    reading = Reading.of_config(run.config)
-    count = min(len(test), run.config.log.evaluate_faces)
-    chosen = [round(i * (len(test) - 1) / max(count - 1, 1)) for i in range(count)]
-    mean = table_of(predict(network, test, reading, chosen), reading.au_codes).mean
-    picture = draw_predictions(network, test, reading, chosen[:: max(1, count // 8)][:8])
-    save_predictions(run.folder / f"predictions-{run.step:06d}.jpg", picture)
-    err.print(f"step {run.step}: test AUC {mean.auc:.3f}, F1 at 0 {mean.f1:.3f}", highlight=False)
-    return {"test_auc": mean.auc, "test_f1": mean.f1, "test_pr_auc": mean.pr_auc}
+    found = look_at(run, test, "test")
+    err.print(f"step {run.step}: test AUC {found['test_auc']:.3f}, F1 at 0 {found['test_f1']:.3f}", highlight=False)
+    return found
 
 
 @app.command(rich_help_panel=PANEL)
@@ -199,7 +148,7 @@ def evaluate(
     roigcn evaluate runs/small --data shards
     roigcn evaluate model/checkpoints/NAME/1 --data shards --csv
     """
-    with _clear_errors():
+    with clear_errors():
         import torch
 
         from training.data.shards import FaceShards, find_shards
@@ -213,7 +162,7 @@ def evaluate(
         held_out = None
         if subject.calibrator is None and calibrate_on:
             held_out = FaceShards(find_shards(data, calibrate_on), codes)
-        with _bar("faces") as bar:
+        with progress_bar("faces") as bar:
             task = bar.add_task("scoring", total=len(faces) + (len(held_out) if held_out else 0))
             calibrator = subject.calibrated(held_out, lambda count: bar.advance(task, count))
             found = predict(subject.network, faces, subject.reading, advance=lambda count: bar.advance(task, count))
@@ -272,7 +221,7 @@ def publish(
 
         roigcn publish runs/small --data shards --name w18s --version 1 --described-as "rendered faces, ..."
     """
-    with _clear_errors():
+    with clear_errors():
         import torch
 
         from training.data.shards import FaceShards, find_shards
@@ -287,7 +236,7 @@ def publish(
         held_out = FaceShards(find_shards(data, run.config.data.calibration), codes)
         test = FaceShards(find_shards(data, run.config.data.test), codes)
         notes = real_faces.read_text(encoding="utf-8").strip() if real_faces else ""
-        with _bar("faces") as bar:
+        with progress_bar("faces") as bar:
             task = bar.add_task("measuring", total=len(held_out) + len(test))
             checkpoint = publish_run(
                 run,

@@ -175,8 +175,8 @@ class Run:
         state = load_state(self.folder)
         if state is None:
             return
-        stored = _identity(TrainConfig.model_validate_json(state["config"]))  # keys added since get their defaults
-        pairs = (("config", stored, _identity(self.config)), ("data", state["data"], self.faces.fingerprint))
+        stored = run_identity(TrainConfig.model_validate_json(state["config"]))  # keys added since get their defaults
+        pairs = (("config", stored, run_identity(self.config)), ("data", state["data"], self.faces.fingerprint))
         for what, theirs, mine in pairs:
             if theirs != mine:
                 raise TrainingError(
@@ -199,7 +199,7 @@ class Run:
                 self.folder / STATE,
                 {
                     "version": STATE_VERSION,
-                    "config": _identity(self.config),
+                    "config": run_identity(self.config),
                     "data": self.faces.fingerprint,
                     "history": list(self.history),
                     "step": self.step,
@@ -299,7 +299,7 @@ class Run:
                     began = time.perf_counter()
 
 
-def _identity(config: TrainConfig) -> str:
+def run_identity(config: TrainConfig) -> str:
     """What must not change between start and resume."""
     return config.model_dump_json(exclude={"log", "summary", "data"})
 
