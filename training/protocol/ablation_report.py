@@ -12,10 +12,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from training.protocol.ablation import CellResult, difference
+from training.protocol.cautions import NOISE_FLOOR, TITLES, cautions
 from training.protocol.paper import PublishedTable, published
 from training.protocol.people import People
 from training.protocol.plots import GREY, INK, LIGHT, PAPER, save_figure, tidy
-from training.protocol.report import NOISE_FLOOR, TITLES, cautions, plain
+from training.protocol.results import plain
 from training.protocol.runner import REPORT_NAME, RESULTS_NAME, write_text
 from training.protocol.studies import Study
 from training.protocol.tables import markdown_table, number, percent
@@ -165,7 +166,7 @@ def draw_study(study: Study, people: People, results: Sequence[CellResult]) -> F
     x = np.arange(len(names), dtype=float)
     x[-1] += 0.6
     width = 0.8 / len(results)
-    figure = Figure(figsize=(max(8.0, 0.28 * len(names) * len(results) + 2.5), 4.6), layout="constrained")
+    figure = Figure(figsize=(max(8.0, 0.2 * len(names) * len(results) + 2.5), 4.6), layout="constrained")
     axes = figure.subplots()
     for i, result in enumerate(results):
         where = x - 0.4 + (i + 0.5) * width

@@ -171,6 +171,7 @@ def ablate(
         from training.protocol.people import dataset_in, open_people
         from training.protocol.runner import Machine
         from training.protocol.studies import STUDIES
+        from training.protocol.tables import percent
         from training.protocol.view import TerminalView
 
         torch.set_num_threads(max(1, threads))
@@ -186,8 +187,8 @@ def ablate(
             return
         report = write_study(out_dir, chosen, people, results)
         for result in results:
-            mean, around = result.overall("f1")
-            text = f"{result.cell.title}: F1 {100 * mean:.1f} (spread over seeds {100 * around:.1f}), percent"
+            mean, around = (percent(value) for value in result.overall("f1"))
+            text = f"{result.cell.title}: F1 {mean} percent, spread over {len(numbers)} seeds {around}"
             out.print(text, highlight=False, soft_wrap=True)
         out.print(f"{report}", highlight=False, soft_wrap=True)
 

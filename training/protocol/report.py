@@ -1,85 +1,17 @@
-"""The report of a protocol: Markdown for people, JSON for programs. Numbers in tables are percent where they say F1."""
+"""The report of a protocol for people, in Markdown. F1 is in percent."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from training.config import ConfigError, TrainConfig, load_config
-from training.data.folds import PART_NAMES, missing_subjects
-from training.protocol.measure import COUNTED, RANKED, Interval, ProtocolMeasures, nanmean
+from training.protocol.cautions import NOISE_FLOOR, TITLES, cautions
+from training.protocol.measure import Interval, ProtocolMeasures, nanmean
 from training.protocol.paper import OURS, PublishedTable, published
 from training.protocol.people import People
 from training.protocol.tables import markdown_table, number, percent, percent_range
 from training.protocol.trial import TrialScores
-
-TITLES = {"bp4d": "BP4D", "disfa": "DISFA", "csv": "Your own faces", "rendered": "Rendered faces"}
-NOISE_FLOOR = (
-    "Repeated subject splits of BP4D+ move the average F1 by ±6.5 points (Hinduja et al.): "
-    "differences of a few points between methods, or between this report and the paper, lie inside that."
-)
-
-
-def cautions(people: People, scores: Sequence[TrialScores]) -> list[str]:
-    """What a reader must know before comparing the numbers with the paper's."""
-    config, dataset = scores[0].trial.config, people.dataset
-    found = []
-    done = [one.trial.fold.name for one in scores]
-    if len(done) < len(PART_NAMES):
-        found.append(f"Only {', '.join(done)} of the three folds are in this report.")
-    if dataset == "rendered":
-        found.append(
-            "These are rendered faces. Their figures say that the network learns, not how well it reads people. "
-            "Identities are held out between folds; skins of the renderer are not."
-        )
-    absent = missing_subjects(dataset, [subject for part in people.parts.values() for subject in part])
-    if absent:
-        total = len(absent) + sum(len(part) for part in people.parts.values())
-        shown = ", ".join(absent[:8]) + (" ..." if len(absent) > 8 else "")
-        found.append(
-            f"{len(absent)} of {total} people of {TITLES[dataset]} are missing ({shown}): the figures are of another "
-            "test set than the paper's."
-        )
-    if published(dataset) is not None:
-        if config.network.backbone_weights is None:
-            found.append(
-                "The backbone began with random weights; the paper's began with ImageNet's (`--backbone-weights`)."
-            )
-        changed = departures(config, dataset)
-        if changed:
-            found.append(f"The recipe departs from the paper's: {', '.join(changed)}.")
-        held_out = len(scores[0].trial.fold.held_out)
-        if held_out:
-            found.append(
-                f"{held_out} of the training people of each fold are held out for calibration, so the network saw "
-                "fewer people than the paper's (`--hold-out 0` trains on all, without calibration)."
-            )
-    unreadable = sum(int(((one.test.weights > 0) & ~np.isfinite(one.test.score)).sum()) for one in scores)
-    if unreadable:
-        found.append(
-            f"{unreadable} labels lie on faces whose regions are outside the picture: decided absent, and left out of "
-            "AUC, Brier and ECE."
-        )
-    return found
-
-
-def departures(config: TrainConfig, dataset: str) -> list[str]:
-    """Keys of a recipe that differ from the paper's for the data set, with their values."""
-    try:
-        paper = load_config(f"paper_{dataset}")
-    except ConfigError:
-        return []
-    left_out = {"name", "summary", "seed", "data", "log"}
-    mine, theirs = (c.model_dump(mode="json", exclude=left_out) for c in (config, paper))
-    different = []
-    for section, values in theirs.items():
-        for key, value in values.items():
-            if mine[section][key] != value and (section, key) != ("network", "backbone_weights"):
-                different.append(f"`{section}.{key}` {mine[section][key]} instead of {value}")
-    return different
 
 
 def markdown(people: People, scores: Sequence[TrialScores], measures: ProtocolMeasures) -> str:
@@ -266,53 +198,3 @@ def _reading() -> list[str]:
         f"* {NOISE_FLOOR}",
         "* Scores are presence, not FACS intensity.",
     ]
-
-
-def as_json(people: People, scores: Sequence[TrialScores], measures: ProtocolMeasures) -> dict[str, Any]:
-    """The same numbers for programs; shares of 1, undefined ones null."""
-    table = published(people.dataset)
-    per_au = {}
-    for k, code in enumerate(measures.au_codes):
-        entry: dict[str, Any] = {name: plain(measures.fold_mean[name][k]) for name in measures.fold_mean}
-        entry["undefined_folds"] = {name: int(v[k]) for name, v in measures.undefined.items() if v[k]}
-        entry["f1_interval"] = [plain(measures.f1_interval.low[k]), plain(measures.f1_interval.high[k])]
-        entry["auc_interval"] = [plain(measures.auc_interval.low[k]), plain(measures.auc_interval.high[k])]
-        entry["f1_pooled"] = plain(measures.pooled.f1[k])
-        entry["f1_pooled_interval"] = [plain(measures.pooled_interval.low[k]), plain(measures.pooled_interval.high[k])]
-        entry["positives"], entry["labels"] = int(measures.pooled.positives[k]), int(measures.pooled.faces[k])
-        if table:
-            entry["published_f1_percent"] = {name: plain(table.f1(name, code)) for name in table.columns}
-        per_au[code] = entry
-    return {
-        "format_version": 1,
-        "dataset": people.dataset,
-        "cautions": cautions(people, scores),
-        "au_codes": list(measures.au_codes),
-        "mean": {
-            **{name: plain(measures.mean(name)) for name in measures.fold_mean},
-            "f1_interval": [plain(measures.mean_f1_interval.low), plain(measures.mean_f1_interval.high)],
-            "f1_pooled": plain(measures.mean_pooled_f1),
-            "f1_pooled_interval": [plain(measures.mean_pooled_interval.low), plain(measures.mean_pooled_interval.high)],
-            "auc_interval": [plain(measures.mean_auc_interval.low), plain(measures.mean_auc_interval.high)],
-        },
-        "per_au": per_au,
-        "folds": {
-            fold.name: {
-                "people": fold.people,
-                "faces": fold.faces,
-                "unreadable": fold.unreadable,
-                "steps": one.steps,
-                "train": list(one.trial.fold.train),
-                "held_out": list(one.trial.fold.held_out),
-                "test": list(one.trial.fold.test),
-                **{name: [plain(v) for v in fold.values[name]] for name in (*COUNTED, *RANKED, "f1_threshold")},
-            }
-            for one, fold in zip(scores, measures.folds, strict=True)
-        },
-        "config": scores[0].trial.config.model_dump(mode="json"),
-    }
-
-
-def plain(value: Any) -> float | None:
-    """A number as JSON has it, rounded; NaN becomes null."""
-    return None if math.isnan(float(value)) else round(float(value), 5)

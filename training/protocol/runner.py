@@ -6,13 +6,20 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+import torch
+
+from training.config import TrainConfig
 from training.data.folds import PART_NAMES, make_folds
 from training.loop import Progress
+from training.protocol.cautions import TITLES
 from training.protocol.measure import measure
+from training.protocol.paper import published
 from training.protocol.people import People
-from training.protocol.report import as_json, markdown
+from training.protocol.plots import draw_f1, draw_reliability, draw_roc, save_figure
+from training.protocol.report import markdown
+from training.protocol.results import as_json
 from training.protocol.trial import Trial, TrialFaces, TrialScores, read_scores, score_trial, train_trial
 
 REPORT_NAME, RESULTS_NAME = "report.md", "results.json"
@@ -88,7 +95,7 @@ def run_trials(
     return [scores for scores in found if scores is not None]
 
 
-def _read(trial: Trial, root: Path, people: People, device: Any, view: View) -> None:
+def _read(trial: Trial, root: Path, people: People, device: torch.device, view: View) -> None:
     _, held_out, test = TrialFaces.of(trial, people).counts
     score_trial(trial, people, device, view.scoring(_label(trial, root), held_out + test))
 
@@ -98,7 +105,9 @@ def _label(trial: Trial, root: Path) -> str:
     return f"{name} ({trial.decoder})" if trial.decoder else name
 
 
-def protocol_trials(out: Path, people: People, config: Any, names: Sequence[str], hold_out: int | None) -> list[Trial]:
+def protocol_trials(
+    out: Path, people: People, config: TrainConfig, names: Sequence[str], hold_out: int | None
+) -> list[Trial]:
     """The trials of the named folds, each in a folder of its fold's name.
 
     Raises:
@@ -110,7 +119,7 @@ def protocol_trials(out: Path, people: People, config: Any, names: Sequence[str]
 def run_protocol(
     out: Path,
     people: People,
-    config: Any,
+    config: TrainConfig,
     machine: Machine,
     view: View,
     names: Sequence[str] = PART_NAMES,
@@ -149,9 +158,6 @@ def write_report(out: Path, people: People, scores: Sequence[TrialScores]) -> Pa
     Raises:
         OSError: the folder cannot be written.
     """
-    from training.protocol.paper import published
-    from training.protocol.plots import draw_f1, draw_reliability, draw_roc, save_figure
-    from training.protocol.report import TITLES
 
     measures = measure(scores)
     title = f"{TITLES[people.dataset]}: F1 by Action Unit, {len(scores)} folds"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from types import TracebackType
 
@@ -21,15 +22,16 @@ class TerminalView:
     """
 
     def __init__(self, console: Console, trials: int) -> None:
-        self.console = console
+        helping = os.environ.get("LOCAL_RANK", "0") != "0"  # set by Lightning in the processes that it starts
+        self.console = Console(stderr=True, quiet=True) if helping else console
         self.bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
+            console=self.console,
+            disable=helping or not console.is_terminal,
         )
         self.all = self.bars.add_task("networks", total=trials)
         self.present = self.bars.add_task("", total=None, visible=False)
