@@ -84,7 +84,7 @@ def _f1(table: PublishedTable | None, measures: ProtocolMeasures) -> list[str]:
     if table:
         lines[-1] += (
             f" From *{OURS}* on: {table.title} of the paper, {OURS} being the paper's own method; the others as the "
-            "paper prints them."
+            "paper prints them, averages too (DRML's and EAC's do not follow from their own columns)."
         )
     empty = int((measures.undefined["f1"] > 0).sum())
     if empty:

@@ -9,6 +9,10 @@ from training.protocol.paper import OURS, published
 from training.protocol.studies import STUDIES
 
 
+# Averages that the paper prints and that do not follow from its own columns: printed minus computed.
+PRINTED_OTHERWISE = {("bp4d", "DRML"): 0.6, ("bp4d", "EAC"): 0.3, ("disfa", "DRML"): 0.65, ("disfa", "EAC"): -8.9}
+
+
 @pytest.mark.parametrize("name", ["bp4d", "disfa", "table3", "table4"])
 def test_the_columns_add_up_to_the_printed_averages(name: str) -> None:
     table = published(name)
@@ -17,9 +21,8 @@ def test_the_columns_add_up_to_the_printed_averages(name: str) -> None:
     assert table.columns.keys() == table.printed_mean.keys()
     for column, values in table.columns.items():
         assert len(values) == len(table.au_codes)
-        # DRML's average is printed 0.6 above its own column in both tables; the others are off by rounding at most.
-        off = 0.6 if column == "DRML" else 0
-        assert sum(values) / len(values) + off == pytest.approx(table.printed_mean[column], abs=0.1), column
+        off = table.printed_mean[column] - sum(values) / len(values)
+        assert off == pytest.approx(PRINTED_OTHERWISE.get((name, column), 0), abs=0.1), column
 
 
 def test_the_last_columns_of_the_studies_are_the_method_itself() -> None:
