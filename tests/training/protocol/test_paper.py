@@ -8,7 +8,6 @@ from model.action_units import AU_SETS
 from training.protocol.paper import OURS, published
 from training.protocol.studies import STUDIES
 
-
 # Averages that the paper prints and that do not follow from its own columns: printed minus computed.
 PRINTED_OTHERWISE = {("bp4d", "DRML"): 0.6, ("bp4d", "EAC"): 0.3, ("disfa", "DRML"): 0.65, ("disfa", "EAC"): -8.9}
 
