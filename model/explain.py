@@ -14,7 +14,7 @@ import torch
 
 from model.checkpoint import Checkpoint
 from model.engines.base import EngineError, check_crops
-from model.explanation import Explanation, ExplanationError
+from model.explanation import Explanation, ExplanationError, check_explainable
 from model.graph import SpectralGraphConv, upsampled_concat
 from model.network import RoiGcn, normalise
 from model.values import Float32Array, UInt8Array
@@ -58,19 +58,6 @@ def explain(network: RoiGcn, pixels: torch.Tensor, au_codes: Sequence[str]) -> l
         )
         for i in range(len(pixels))
     ]
-
-
-def check_explainable(variant: str) -> None:
-    """Refuse a variant without graph convolution.
-
-    Raises:
-        ExplanationError: with the variants that have one.
-    """
-    if variant not in ("neg_gcn", "full"):
-        raise ExplanationError(
-            f"a network of variant {variant!r} has no graph convolution, so there is nothing before and after it to "
-            "show; use a checkpoint of variant 'full' or 'neg_gcn'"
-        )
 
 
 class Explainer:

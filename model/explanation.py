@@ -96,6 +96,19 @@ class Explanation:
         return np.asarray(nodes / np.sqrt(degree + self.epsilon * degree.mean() + TINY))
 
 
+def check_explainable(variant: str) -> None:
+    """Refuse a variant without graph convolution.
+
+    Raises:
+        ExplanationError: with the variants that have one.
+    """
+    if variant not in ("neg_gcn", "full"):
+        raise ExplanationError(
+            f"a network of variant {variant!r} has no graph convolution, so there is nothing before and after it to "
+            "show; use a checkpoint of variant 'full' or 'neg_gcn'"
+        )
+
+
 def telling_channels(features: Float32Array, weights: Float32Array, au: int | None, count: int) -> npt.NDArray[np.intp]:
     """The channels that shape the ROI map of an AU most, the most telling first.
 

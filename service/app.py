@@ -22,6 +22,7 @@ from service.checkpoints.endpoints import router as checkpoints_router
 from service.context import Context
 from service.database import Database
 from service.detect.endpoints import router as detect_router
+from service.explain.endpoints import router as explain_router
 from service.health.endpoints import router as health_router
 from service.jobs.endpoints import router as jobs_router
 from service.listen import Listener
@@ -82,7 +83,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     errors.install(app)
     openapi.install(app)
-    for router in (detect_router, jobs_router, results_router, checkpoints_router, health_router):
+    for router in (detect_router, jobs_router, results_router, explain_router, checkpoints_router, health_router):
         app.include_router(router)
     return app
 

@@ -103,6 +103,12 @@ class CheckpointPinned(Problem):
     slug, title, status = "checkpoint-pinned", "The checkpoint is fixed by the settings", 409
 
 
+class NotExplainable(Problem):
+    """A network without the parts that were asked to be shown."""
+
+    slug, title, status = "not-explainable", "There is nothing to explain in this network", 409
+
+
 class JobExpired(Problem):
     """The rows or the media of a job are past their retention."""
 

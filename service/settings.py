@@ -16,6 +16,7 @@ class ServiceSettings(WorkerSettings):
         max_image_bytes: larger pictures are refused with 413.
         max_video_bytes: larger clips are refused with 413.
         detect_seconds: how long `POST /detect` waits for a worker before it answers 503.
+        explain_seconds: how long a request to look inside the network waits for a worker before it is answered 503.
         max_waiting_detects: requests to `/detect` that wait at once; more are answered 503 (`queue-full`).
         max_queued_videos: clips of one tenant that wait at once; more are answered 503 (`queue-full`).
         upload_idle_seconds: longest pause within an upload.
@@ -29,6 +30,7 @@ class ServiceSettings(WorkerSettings):
     max_image_bytes: int = Field(default=32_000_000, ge=1)
     max_video_bytes: int = Field(default=8_000_000_000, ge=1)
     detect_seconds: float = Field(default=20.0, gt=0)
+    explain_seconds: float = Field(default=60.0, gt=0)
     max_waiting_detects: int = Field(default=256, ge=1)
     max_queued_videos: int = Field(default=1000, ge=1)
     upload_idle_seconds: float = Field(default=60.0, gt=0)

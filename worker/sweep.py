@@ -20,8 +20,9 @@ from worker.runtime import Runtime
 from worker.store.catalogue import WorkerRepository
 from worker.store.claims import ClaimRepository
 from worker.store.database import psycopg_url
+from worker.store.explanations import ExplanationRepository
 from worker.store.jobs import JobRepository
-from worker.store.notify import QUEUES, WORK_CHANNEL
+from worker.store.notify import DETECT_QUEUE, QUEUES, WORK_CHANNEL
 from worker.store.records import JobState
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ _LOOK_SECONDS = 0.25  # how soon a stop is seen
 _RECONNECT_SECONDS = 1.0
 _HOUSEKEEPING_SECONDS = 60.0
 _DEAD_WORKER_SECONDS = 300.0
+_EXPLANATION_SECONDS = 24 * 3600.0  # megabytes each, and made again in a second
 
 
 class Sweep(threading.Thread):
@@ -91,8 +93,11 @@ class Sweep(threading.Thread):
             for job in claims.requeue_lost(settings.max_attempts):
                 log.warning("job %s lost its worker: now %s", job.id, job.state.value)
             claims.fail_overdue()
+            ExplanationRepository(connection).fail_lost(settings.max_attempts)
         with runtime.database.connect() as connection:
-            waiting = [QUEUES[kind] for kind in QUEUES if ClaimRepository(connection).waiting(kind)]
+            waiting = {QUEUES[kind] for kind in QUEUES if ClaimRepository(connection).waiting(kind)}
+            if ExplanationRepository(connection).waiting():
+                waiting.add(DETECT_QUEUE)
         for queue in waiting:
             self._ring(queue)
         if time.monotonic() - self._cleaned_at > _HOUSEKEEPING_SECONDS:
@@ -100,7 +105,7 @@ class Sweep(threading.Thread):
             self.clean()
 
     def clean(self) -> None:
-        """Delete expired jobs with their files, unfinished uploads, and the rows of dead workers."""
+        """Delete expired jobs with their files, unfinished uploads, old explanations, and the rows of dead workers."""
         runtime = self._runtime
         while True:
             with runtime.database.begin() as connection:
@@ -112,6 +117,7 @@ class Sweep(threading.Thread):
         runtime.media.remove_abandoned()
         with runtime.database.begin() as connection:
             WorkerRepository(connection).forget_dead(_DEAD_WORKER_SECONDS)
+            ExplanationRepository(connection).delete_older(_EXPLANATION_SECONDS)
 
     def _listen(self) -> None:
         with psycopg.connect(psycopg_url(self._runtime.url), autocommit=True) as connection:

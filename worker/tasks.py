@@ -10,11 +10,15 @@ from worker.store.records import JobKind
 
 @app.task(name=DETECT_QUEUE)  # type: ignore[untyped-decorator]  # celery has no types
 def detect() -> None:
-    """Analyse queued pictures until none is left."""
+    """Analyse queued pictures until none is left, and look inside the network for whoever asks."""
+    from worker.explanations import explain_next
     from worker.images import drain  # loads the face nets' library, in the process that runs them
 
     bell().heard(DETECT_QUEUE)
-    drain(runtime())
+    current = runtime()
+    drain(current)
+    while explain_next(current):
+        drain(current)  # pictures go first: a look inside takes longer
 
 
 @app.task(name=VIDEO_QUEUE)  # type: ignore[untyped-decorator]

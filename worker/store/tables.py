@@ -169,6 +169,24 @@ roi_maps = sa.Table(
     sa.PrimaryKeyConstraint("job_id", "frame", "face"),
 )
 
+explanations = sa.Table(
+    "explanations",
+    metadata,
+    _job_key(),
+    sa.Column("frame", sa.Integer, nullable=False),
+    sa.Column("face", sa.SmallInteger, nullable=False),
+    sa.Column("crop", sa.LargeBinary, nullable=False),  # (S, S, 3) uint8 RGB, what the network is to see
+    sa.Column("arrays", sa.LargeBinary),  # STORAGE EXTERNAL: a compressed .npz; null until a worker has made it
+    sa.Column("error", pg.JSONB(none_as_null=True)),
+    sa.Column("attempts", sa.SmallInteger, nullable=False, server_default="0"),
+    sa.Column("lease_until", _Time),
+    sa.Column("deadline", _Time, nullable=False),
+    sa.Column("requested_at", _Time, nullable=False, server_default=_now),
+    sa.PrimaryKeyConstraint("job_id", "frame", "face"),
+    sa.Index("ix_explanations_queue", "requested_at", postgresql_where=sa.text("arrays IS NULL AND error IS NULL")),
+    sa.Index("ix_explanations_requested_at", "requested_at"),
+)
+
 tracks = sa.Table(
     "tracks",
     metadata,

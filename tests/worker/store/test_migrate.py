@@ -46,10 +46,15 @@ def test_downgrade_removes_everything(empty_database: str) -> None:
 def test_compressed_columns_are_stored_outside_and_as_they_are(engine: sa.Engine) -> None:
     query = sa.text(
         "SELECT attrelid::regclass::text, attstorage FROM pg_attribute "
-        "WHERE (attrelid, attname) IN (('roi_maps'::regclass, 'data'), ('payloads'::regclass, 'bytes'))"
+        "WHERE (attrelid, attname) IN (('roi_maps'::regclass, 'data'), ('payloads'::regclass, 'bytes'), "
+        "('explanations'::regclass, 'arrays'))"
     )
     with engine.connect() as connection:
-        assert {tuple(row) for row in connection.execute(query)} == {("roi_maps", "e"), ("payloads", "e")}
+        assert {tuple(row) for row in connection.execute(query)} == {
+            ("roi_maps", "e"),
+            ("payloads", "e"),
+            ("explanations", "e"),
+        }
 
 
 @pytest.mark.parametrize("scheme", ["postgres://", "postgresql://", "postgresql+psycopg://"])

@@ -1,0 +1,1 @@
+"""`/jobs/{id}/frames/{n}/faces/{k}/explain`: what happens inside the network for one face."""
