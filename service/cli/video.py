@@ -1,16 +1,18 @@
-"""`roigcn video`: Action Units of a clip, on this machine, without a server or a database."""
+"""`roigcn video`: Action Units of clips, on this machine, without a server or a database."""
 
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from model.events import Baseline
+from model.events import Baseline, EventOptions
+from service.cli.clips import Existing, Task, find_clips, plan
 from service.cli.detect import CheckpointName, DataDir, DeviceName, EngineName, open_analyzer
 from service.cli.export import (
     BaselineName,
@@ -20,7 +22,6 @@ from service.cli.export import (
     Off,
     On,
     Overwrite,
-    check_target,
     choose_format,
     event_options,
     recording_of,
@@ -28,15 +29,29 @@ from service.cli.export import (
 )
 from service.cli.output import fail, out, progress_bar, say, warn
 
+if TYPE_CHECKING:
+    from model.analyzer import Analyzer
+    from service.exports.formats import Format
+
 
 def video(
-    clip: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="The clip to analyse.")],
+    clips: Annotated[
+        list[Path], typer.Argument(exists=True, readable=True, help="Clips to analyse, and folders of clips.")
+    ],
     result: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="File to write; default beside the clip, CLIP.aus.csv for the native table."),
+        typer.Option(
+            "--out",
+            "-o",
+            help="File to write, for several clips a folder; default beside each clip, CLIP.aus.csv for the native "
+            "table.",
+        ),
     ] = None,
     format_name: FormatName = None,
     overwrite: Overwrite = False,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Pass over clips whose result is there: goes on after a break.")
+    ] = False,
     checkpoint: CheckpointName = None,
     engine: EngineName = "auto",
     device: DeviceName = "auto",
@@ -47,64 +62,94 @@ def video(
     gap_ms: GapMs = 100.0,
     baseline: BaselineName = Baseline.NONE,
 ) -> None:
-    """Detect Action Units in every frame of a clip.
+    """Detect Action Units in every frame of clips.
 
     Writes by default a table with one row per face and frame: frame, time_ms, face, box, then score, probability and
     presence of each AU. A frame without a face has one row with an empty face. --format writes for other tools: ELAN,
-    BORIS, CVAT, OpenFace's and py-feat's readers and others; `roigcn formats` lists them. The file appears only when
-    it is whole.
+    BORIS, CVAT, OpenFace's and py-feat's readers and others; `roigcn formats` lists them. A file appears only when
+    it is whole. Of several clips, one that cannot be read does not stop the others.
 
-    Exit code: 0 done, 1 the clip cannot be read, 3 face nets or checkpoint missing.
+    Exit code: 0 done, 1 a clip cannot be read, 3 face nets or checkpoint missing.
 
         roigcn video interview.mp4
 
         roigcn video interview.mp4 --format elan
 
         roigcn video interview.mp4 -o interview.parquet
+
+        roigcn video study/clips --out study/tables --skip-existing
     """
-    from service.exports.recording import ExportFrame, face_rows
-    from worker.errors import VideoError
     from worker.store.records import JobKind
-    from worker.video import probe_video
 
     events = event_options(on, off, min_ms, gap_ms, baseline)
-    chosen = choose_format(format_name, result, JobKind.VIDEO)
-    target = result or clip.with_suffix(chosen.suffix)
-    check_target(target, overwrite)
-    try:
-        info = probe_video(clip)  # before the network is loaded
-    except VideoError as error:
-        fail(f"{clip}: {error}")
-    analyzer = open_analyzer(checkpoint, engine, device, data_dir)
-    from worker.pipeline import VideoRun
+    one = len(clips) == 1 and not clips[0].is_dir()
+    as_file = None if result is None or result.is_dir() else result
+    chosen = choose_format(format_name, as_file if one else None, JobKind.VIDEO)
+    found = find_clips(clips)
+    tasks = plan(found, result, chosen.suffix, one=one, existing=Existing(overwrite, skip_existing))
+    if len(tasks) < len(found):
+        say(f"{len(found) - len(tasks)} of {len(found)} clips have a result and are passed over")
+    run = _Run(chosen, events, lambda: open_analyzer(checkpoint, engine, device, data_dir))
+    failures = 0
+    for task in tasks:
+        if (failure := run.analyse(task)) is None:
+            continue
+        if one:
+            fail(failure)
+        warn(failure)
+        failures += 1
+    if failures:
+        fail(f"{failures} of {len(tasks)} clips could not be read")
 
-    recording = replace(
-        recording_of(analyzer, JobKind.VIDEO, clip.name, events),
-        width=info.width,
-        height=info.height,
-        fps=info.fps,
-        duration_ms=info.duration_ms,
-        mime=mimetypes.guess_type(clip.name)[0],
-    )
-    frames = faces = 0
-    try:
-        with VideoRun(clip, analyzer) as run, progress_bar(clip.name, run.info.frames, "frames") as bar:
 
-            def counted() -> Iterator[ExportFrame]:
-                nonlocal frames, faces
-                for frame in run:
-                    rows = face_rows(frame.index, frame.pts_ms, frame.faces)
-                    yield ExportFrame(frame.index, frame.pts_ms, rows, clip.name, info.width, info.height)
-                    frames += 1
-                    faces += len(rows)
-                    bar.advance(bar.task_ids[0])
+class _Run:
+    """Clips one after the other, with a network that is loaded when the first one is known to be readable."""
 
-            write_file(target, chosen, counted(), recording)
-    except VideoError as error:
-        fail(f"{clip}: {error}")
-    for warning in run.warnings:
-        warn(f"{clip}: {warning}")
-    say(f"{frames} frames, {faces} faces")
-    if not faces:
-        warn("no face was found in any frame")
-    out.print(str(target), highlight=False, soft_wrap=True)
+    def __init__(self, chosen: Format, events: EventOptions, load: Callable[[], Analyzer]) -> None:
+        self._chosen = chosen
+        self._events = events
+        self._analyzer = cache(load)
+
+    def analyse(self, task: Task) -> str | None:
+        """Write a clip's result; why not, if it cannot be read."""
+        from service.exports.recording import ExportFrame, face_rows
+        from worker.errors import VideoError
+        from worker.store.records import JobKind
+        from worker.video import probe_video
+
+        clip = task.clip
+        try:
+            info = probe_video(clip)
+            analyzer = self._analyzer()
+            from worker.pipeline import VideoRun
+
+            recording = replace(
+                recording_of(analyzer, JobKind.VIDEO, clip.name, self._events),
+                width=info.width,
+                height=info.height,
+                fps=info.fps,
+                duration_ms=info.duration_ms,
+                mime=mimetypes.guess_type(clip.name)[0],
+            )
+            frames = faces = 0
+            with VideoRun(clip, analyzer) as run, progress_bar(clip.name, run.info.frames, "frames") as bar:
+
+                def counted() -> Iterator[ExportFrame]:
+                    nonlocal frames, faces
+                    for frame in run:
+                        rows = face_rows(frame.index, frame.pts_ms, frame.faces)
+                        yield ExportFrame(frame.index, frame.pts_ms, rows, clip.name, info.width, info.height)
+                        frames += 1
+                        faces += len(rows)
+                        bar.advance(bar.task_ids[0])
+
+                write_file(task.target, self._chosen, counted(), recording)
+        except VideoError as error:
+            return f"{clip}: {error}"
+        for warning in run.warnings:
+            warn(f"{clip}: {warning}")
+        say(f"{clip.name}: {frames} frames, {faces} faces")
+        if not faces:
+            warn(f"{clip.name}: no face was found in any frame")
+        out.print(str(task.target), highlight=False, soft_wrap=True)
+        return None
