@@ -284,6 +284,10 @@ class ClipSignals:
         """Numbers of the faces, ascending."""
         return sorted(self._tracks)
 
+    def positions(self, track: int) -> npt.NDArray[np.int64]:
+        """Places in the timeline, ascending, of the frames that show a face."""
+        return np.array(self._tracks[track].position, np.int64)
+
     def timeline(self) -> Timeline:
         """The frames so far."""
         return Timeline.of(self._frame, self._pts_ms)

@@ -36,7 +36,7 @@ class Format:
         kinds: what it can hold.
         write: the function that writes it.
         needs: what it takes beyond the frames.
-        reads_whole: whether nothing is written before the last frame was read; others stream.
+        whole: the kinds of which nothing is written before the last frame was read; others stream.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Format:
     kinds: frozenset[JobKind]
     write: Exporter
     needs: frozenset[Need] = frozenset()
-    reads_whole: bool = False
+    whole: frozenset[JobKind] = frozenset()
 
     def misfit(self, recording: Recording) -> str | None:
         """Why the format cannot hold the recording, a sentence; None where it can."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import PurePath
 
+import numpy as np
+
 from model.events import AuEvent, ClipSignals, EventOptions, Timeline
 from model.values import AuPrediction, Face
 from service.rounding import PIXEL_DIGITS, rounded
@@ -114,12 +116,8 @@ def box_xyxy(face: FaceRow) -> tuple[float, float, float, float]:
 
 def decisions(face: FaceRow) -> list[bool | None]:
     """Whether each AU occurs; None where it could not be read, which is no decision."""
-    known = [p is not None and s is not None for p, s in zip(*_read(face), strict=True)]
-    return [bool(active) if read else None for active, read in zip(face.au_active, known, strict=True)]
-
-
-def _read(face: FaceRow) -> tuple[list[float | None], list[float | None]]:
-    return rounded(face.au_probability, 5), rounded(face.au_score, 5)
+    known = np.isfinite(face.au_probability) & np.isfinite(face.au_score)
+    return [active if read else None for active, read in zip(face.au_active.tolist(), known.tolist(), strict=True)]
 
 
 def padded(code: str) -> str:
