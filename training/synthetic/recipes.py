@@ -88,10 +88,12 @@ CONTRADICTIONS: tuple[tuple[int, int], ...] = (
     (17, 26),
     (23, 24),
 )
-NEUTRAL_SHARE = 0.10  # faces without a commanded unit
-CONFIGURATION_SHARE = 0.55  # faces drawn from the table; the rest draws every unit alone
+NEUTRAL_SHARE = 0.15  # faces without a commanded unit
+CONFIGURATION_SHARE = 0.52  # faces drawn from the table; the rest draws every unit alone
 KEEP_PROBABILITY = 0.9
 ADD_PROBABILITY = 0.07
+STRETCH_PROBABILITY = 0.12  # of AU20, which widens a mouth that does not smile
+STRETCH_IN_DISTRESS = 0.35  # of AU20 beside AU1 with AU4 or AU15, as in crying and fear
 ALONE_PROBABILITY = 0.25
 TRACE_PROBABILITY = 0.25  # of a unit that is absent but stirs
 AMBIGUOUS_PROBABILITY = 0.06
@@ -130,7 +132,8 @@ COUPLINGS: tuple[Coupling, ...] = (
     Coupling((1, 2), "eyeWide", 0.6, 0.75),  # raised brows take the upper lids along
     Coupling((1,), "eyeWide", 0.2, 0.5),
     Coupling((2,), "eyeWide", 0.2, 0.5),
-    Coupling((12, 25), "mouthUpperUp", 0.25, 0.8),  # a toothy smile lifts the upper lip without AU10
+    Coupling((12, 25), "mouthUpperUp", 0.35, 0.8),  # a toothy smile lifts the upper lip without AU10
+    Coupling((6, 12), "noseSneer", 0.22, 0.6),  # and a broad one widens and lifts the nose without AU9
     Coupling((12,), "cheekSquint", 0.25),
     Coupling((4,), "eyeBlink", 0.12),
     Coupling((4,), "eyeSquint", 0.15),
@@ -173,14 +176,17 @@ NUISANCES: Mapping[str, tuple[float, float, float]] = {
 LIP_SHAPES_LIKE_TIGHTENING = ("mouthPucker", "mouthFunnel")
 # How a face at rest differs from the mean one: shape -> standard deviation over people.
 RESTING_SHAPES: Mapping[str, float] = {
-    "mouthSmile": 0.07,
-    "mouthFrown": 0.08,
-    "browDown": 0.09,
-    "browInnerUp": 0.08,
-    "browOuterUp": 0.08,
-    "eyeSquint": 0.09,
-    "eyeWide": 0.09,
+    "mouthSmile": 0.09,
+    "mouthFrown": 0.10,
+    "mouthStretch": 0.08,
+    "mouthPucker": 0.06,
+    "browDown": 0.10,
+    "browInnerUp": 0.10,
+    "browOuterUp": 0.10,
+    "cheekSquint": 0.06,
+    "eyeSquint": 0.10,
+    "eyeWide": 0.10,
     "mouthDimple": 0.07,
     "mouthPress": 0.07,
-    "eyeBlink": 0.06,
+    "eyeBlink": 0.08,
 }

@@ -23,6 +23,8 @@ from training.synthetic.recipes import (
     NEUTRAL_SHARE,
     NUISANCES,
     SHAPES_OF_AU,
+    STRETCH_IN_DISTRESS,
+    STRETCH_PROBABILITY,
     TRACE_PROBABILITY,
 )
 
@@ -60,7 +62,8 @@ def draw_units(rng: np.random.Generator) -> dict[int, float]:
             units[unit] = float(rng.uniform(0.02, BANDS[unit].absent_below))
     if rng.random() < 0.08 and 7 not in present:
         units[5] = float(rng.uniform(0.2, 1.0))
-    if rng.random() < 0.05:
+    distressed = 1 in present and (4 in present or 15 in present)
+    if rng.random() < (STRETCH_IN_DISTRESS if distressed else STRETCH_PROBABILITY) and 12 not in present:
         units[20] = float(rng.uniform(0.2, 1.0))
     return units
 
