@@ -13,17 +13,21 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 import numpy as np
 
-from model.checkpoint import Checkpoint, load_checkpoint
-from model.decode import decode, probability, raw_probability
+from model.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from model.decode import Decoded, decode, probability, raw_probability
 from model.engines.base import Engine, open_engine
 from model.geometry import apply_affine, crop_to_map, extract_crop, map_to_crop
 from model.registry import Registry
 from model.roi import roi_centres
-from model.values import AuPrediction, Crop, Face, Float32Array, UInt8Array
+from model.values import AuPrediction, BoolArray, Crop, Face, Float32Array, UInt8Array
+
+Reading = Literal["auto", "network", "both"]
+"""Where probability and decision come from: the paper's network alone, or its score and the reading of the landmarks
+together; "auto" is both where the checkpoint holds a reading of landmarks. The score is always the network's."""
 
 _MAX_BATCH = 64
 
@@ -43,12 +47,14 @@ class Analyzer:
         checkpoint: whose manifest says how crops are cut and maps are read.
         engine: runs that checkpoint's network.
         finder: finds faces and landmarks.
+        reading: see `Reading`.
 
     Raises:
         ValueError: if the engine was opened for another network.
+        CheckpointError: "both" is wanted of a checkpoint that reads no landmarks.
     """
 
-    def __init__(self, checkpoint: Checkpoint, engine: Engine, finder: Finder) -> None:
+    def __init__(self, checkpoint: Checkpoint, engine: Engine, finder: Finder, reading: Reading = "auto") -> None:
         manifest = checkpoint.manifest
         if (engine.au_codes, engine.input_size) != (manifest.au_codes, manifest.input_size):
             raise ValueError(f"the engine was not opened for checkpoint {checkpoint.ref}")
@@ -57,6 +63,11 @@ class Analyzer:
         self.finder = finder
         self._slope, self._intercept = manifest.platt()
         self._thresholds = manifest.threshold_array()
+        self._landmarks = None if reading == "network" else checkpoint.landmark_reading()
+        if reading == "both" and self._landmarks is None:
+            raise CheckpointError(
+                f"checkpoint {checkpoint.ref} holds no reading of landmarks; use reading auto or network"
+            )
 
     @classmethod
     def open(
@@ -70,6 +81,7 @@ class Analyzer:
         cache_dir: str | os.PathLike[str] | None = None,
         assets_dir: str | os.PathLike[str] | None = None,
         finder: Finder | None = None,
+        reading: Reading = "auto",
     ) -> Self:
         """Opens a checkpoint, an engine for it and a face finder.
 
@@ -83,6 +95,7 @@ class Analyzer:
             cache_dir: for converted networks; default: `cache` in the data folder, else the platform's cache folder.
             assets_dir: of the face nets; default: `model.faces.assets.default_assets_dir()`.
             finder: another finder than FaceFinder.
+            reading: see `Reading`.
 
         Raises:
             CheckpointError, EngineError, AssetError: with what to do about it.
@@ -101,7 +114,7 @@ class Analyzer:
 
             finder = FaceFinder(None if assets_dir is None else Path(assets_dir), threads=threads)
         opened = open_engine(checkpoint, engine, device, threads, cache_dir)
-        return cls(checkpoint, opened, finder)
+        return cls(checkpoint, opened, finder, reading)
 
     @property
     def au_codes(self) -> tuple[str, ...]:
@@ -149,10 +162,7 @@ class Analyzer:
             sigma=manifest.roi.sigma,
             combine=manifest.combine,
         )
-        calibrated = probability(found.score, self._slope, self._intercept)
-        chance = np.where(np.isnan(self._slope), raw_probability(found.score), calibrated)
-        with np.errstate(invalid="ignore"):  # NaN where the AU could not be read: not active
-            active = np.where(np.isnan(self._thresholds), found.decision, chance >= self._thresholds) & found.valid
+        chance, active = self._decide(found, landmarks)
         in_crops = map_to_crop(found.centres_map)
         return [
             AuPrediction(
@@ -168,6 +178,19 @@ class Analyzer:
             )
             for i, crop in enumerate(crops)
         ]
+
+    def _decide(self, found: Decoded, landmarks: Float32Array) -> tuple[Float32Array, BoolArray]:
+        """Probability and decision, each (B, K), of scores and of landmarks (B, 68, 2); NaN and False if not valid."""
+        if self._landmarks is not None:
+            weight, trust, intercept, threshold = self.checkpoint.manifest.fusion_arrays()
+            logit = intercept + trust * self._landmarks.logits(landmarks)
+            chance = probability(found.score, weight, logit)
+            decision = chance >= threshold
+        else:
+            calibrated = probability(found.score, self._slope, self._intercept)
+            chance = np.where(np.isnan(self._slope), raw_probability(found.score), calibrated)
+            decision = np.where(np.isnan(self._thresholds), found.decision, chance >= self._thresholds)
+        return chance, decision & found.valid
 
     def analyze(self, rgb: UInt8Array) -> list[tuple[Face, AuPrediction]]:
         """Every face of a picture with its prediction, largest first; empty if there is no face."""

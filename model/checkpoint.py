@@ -25,6 +25,7 @@ import safetensors
 from pydantic import ValidationError
 from safetensors.numpy import load_file, save
 
+from model.landmark_reading import PREFIX, LandmarkReading
 from model.manifest import (
     FORMAT_VERSION,
     Architecture,
@@ -105,6 +106,28 @@ class Checkpoint:
         Raises:
             CheckpointError: the weights cannot be read.
         """
+        return {key: tensor for key, tensor in self._tensors().items() if not key.startswith(PREFIX)}
+
+    def landmark_reading(self) -> LandmarkReading | None:
+        """The reading of landmarks that it holds, None if it holds none.
+
+        Raises:
+            CheckpointError: the weights cannot be read, or do not hold what the manifest promises.
+        """
+        if self.manifest.landmark_opinion is None:
+            return None
+        try:
+            reading = LandmarkReading.of_tensors(self._tensors())
+        except ValueError as error:
+            raise CheckpointError(f"{self.weights_path}: {error}. {_COPY_AGAIN}") from error
+        if reading.au_count != len(self.manifest.au_codes):
+            raise CheckpointError(
+                f"{self.weights_path}: its reading of landmarks is for {reading.au_count} Action Units, the manifest "
+                f"names {len(self.manifest.au_codes)}. {_COPY_AGAIN}"
+            )
+        return reading
+
+    def _tensors(self) -> dict[str, npt.NDArray[Any]]:
         try:
             tensors = load_file(self.weights_path)
         except (OSError, safetensors.SafetensorError) as error:
@@ -224,7 +247,7 @@ def write_checkpoint(
 
     Args:
         folder: the final folder; its last two parts must be the manifest's name and version.
-        network_state: the network's state dict, torch tensors or arrays.
+        network_state: the network's state dict, torch tensors or arrays, and those of a reading of landmarks.
         manifest: its hash, dtype and number of parameters are filled in here.
         half: store kernels and matrices as float16, else float32.
 
@@ -244,7 +267,7 @@ def write_checkpoint(
     manifest = manifest.with_weights(
         sha256=hashlib.sha256(blob).hexdigest(),
         dtype="float16" if half else "float32",
-        parameters=sum(tensor.size for key, tensor in tensors.items() if not _is_buffer(key)),
+        parameters=sum(tensor.size for key, tensor in tensors.items() if not _is_no_parameter(key)),
     )
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".publishing-", dir=folder.parent))
@@ -270,8 +293,9 @@ def _some(what: str, keys: list[str], limit: int = 3) -> str:
     return f"{len(keys)} {what} ({', '.join(keys[:limit])}{', …' if len(keys) > limit else ''}); " if keys else ""
 
 
-def _is_buffer(key: str) -> bool:
-    return key.endswith(("running_mean", "running_var", "num_batches_tracked"))
+def _is_no_parameter(key: str) -> bool:
+    """Whether a tensor is a statistic or no part of the network."""
+    return key.startswith(PREFIX) or key.endswith(("running_mean", "running_var", "num_batches_tracked"))
 
 
 def _stored(key: str, value: TensorLike | npt.NDArray[Any], *, half: bool) -> npt.NDArray[Any]:

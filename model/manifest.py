@@ -97,6 +97,16 @@ class Calibration(BaseModel):
     intercept: float
 
 
+class Fusion(BaseModel):
+    """Both readings of one AU: probability = sigmoid(score * score + landmarks * landmark logit + intercept)."""
+
+    model_config = _STRICT
+
+    score: float = Field(ge=0)
+    landmarks: float = Field(ge=0)
+    intercept: float
+
+
 class Training(BaseModel):
     """What the weights were trained on, and with which revision of the code."""
 
@@ -129,6 +139,21 @@ class Metrics(BaseModel):
     mean: dict[str, OptionalNumber] = {}
 
 
+class LandmarkOpinion(BaseModel):
+    """How the reading of the landmarks (`model.landmark_reading`, its tensors lie beside the network's) joins in.
+
+    `thresholds` act on the probability of both readings; an AU without one is active from 0.5 on. `metrics` are those
+    of both readings together, the manifest's own those of the network alone.
+    """
+
+    model_config = _STRICT
+
+    fusion: dict[str, Fusion]
+    thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
+    training: str
+    metrics: Metrics
+
+
 class Manifest(BaseModel):
     """The whole contract of a checkpoint.
 
@@ -154,6 +179,7 @@ class Manifest(BaseModel):
     combine: Literal["max", "mean"] = "max"
     calibration: dict[str, Calibration] = {}
     thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
+    landmark_opinion: LandmarkOpinion | None = None
     training: Training
     metrics: Metrics
     real_faces: str = ""
@@ -178,9 +204,12 @@ class Manifest(BaseModel):
             ("calibration", self.calibration),
             ("thresholds", self.thresholds),
             ("metrics.per_au", self.metrics.per_au),
+            ("landmark_opinion.fusion", self.landmark_opinion.fusion if self.landmark_opinion else {}),
         ):
             if foreign := set(keys) - set(self.au_codes):
                 raise ValueError(f"{field} names AUs that au_codes lacks: {', '.join(sorted(foreign))}")
+        if self.landmark_opinion and (unread := set(self.au_codes) - set(self.landmark_opinion.fusion)):
+            raise ValueError(f"landmark_opinion.fusion lacks {', '.join(sorted(unread))}")
         return self
 
     @property
@@ -198,6 +227,20 @@ class Manifest(BaseModel):
     def threshold_array(self) -> Float32Array:
         """Threshold on the probability, (K,) float32 in the order of `au_codes`; NaN where the decoder decides."""
         return np.array([self.thresholds.get(code, np.nan) for code in self.au_codes], np.float32)
+
+    def fusion_arrays(self) -> tuple[Float32Array, Float32Array, Float32Array, Float32Array]:
+        """Weight of the score, of the landmark logit, intercept and threshold, each (K,) float32.
+
+        Raises:
+            ValueError: the checkpoint has no reading of landmarks.
+        """
+        opinion = self.landmark_opinion
+        if opinion is None:
+            raise ValueError(f"checkpoint {self.ref} has no reading of landmarks")
+        rows = [opinion.fusion[code] for code in self.au_codes]
+        score, landmarks, intercept = np.array([(r.score, r.landmarks, r.intercept) for r in rows], np.float32).T
+        threshold = np.array([opinion.thresholds.get(code, 0.5) for code in self.au_codes], np.float32)
+        return score, landmarks, intercept, threshold
 
     def network_arguments(self) -> dict[str, Any]:
         """Arguments of `NetworkConfig.from_dict`."""

@@ -213,6 +213,9 @@ def publish(
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Code revision that trained it; default: this one.")] = None,
     real_data: Annotated[bool, typer.Option(help="Photographs of people were trained on.")] = False,
+    landmark_opinion: Annotated[
+        bool, typer.Option(help="Fit a reading of the landmarks on the training part, to join the network's score.")
+    ] = False,
     threads: ThreadsOption = 1,
 ) -> None:
     """Make a checkpoint of a run: half-precision weights, manifest with measured figures, model card.
@@ -235,6 +238,7 @@ def publish(
         codes = run.config.network.au_codes
         held_out = FaceShards(find_shards(data, run.config.data.calibration), codes)
         test = FaceShards(find_shards(data, run.config.data.test), codes)
+        faces = FaceShards(find_shards(data, run.config.data.train), codes) if landmark_opinion else None
         notes = real_faces.read_text(encoding="utf-8").strip() if real_faces else ""
         with progress_bar("faces") as bar:
             task = bar.add_task("measuring", total=len(held_out) + len(test))
@@ -250,6 +254,7 @@ def publish(
                 real_faces=notes,
                 synthetic_only=not real_data,
                 revision=revision,
+                landmark_faces=faces,
                 advance=lambda count: bar.advance(task, count),
             )
         mean = checkpoint.manifest.metrics.mean

@@ -16,16 +16,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from model.checkpoint import Checkpoint, load_checkpoint, write_checkpoint
-from model.manifest import Architecture, AuMetrics, Calibration, Manifest, Metrics, RoiConfig, Training
+from model.landmark_reading import LandmarkReading
+from model.manifest import (
+    Architecture,
+    AuMetrics,
+    Calibration,
+    Fusion,
+    LandmarkOpinion,
+    Manifest,
+    Metrics,
+    RoiConfig,
+    Training,
+)
 from model.network import SUPERVISION_PREFIX
 from training.calibration import Calibrator, fit_calibrator
 from training.config import TrainConfig
 from training.data.shards import FaceShards
-from training.evaluate import Reading, mean_auc_interval, predict, table_of
-from training.metrics import ScoreTable
+from training.evaluate import Predictions, Reading, mean_auc_interval, predict, table_of
+from training.landmark_reading import fit_joint, fit_reading, net_landmarks
+from training.metrics import ScoreTable, score_table
 from training.model_card import model_card
 from training.state import TrainingError, load_state
 
@@ -135,6 +148,7 @@ def publish(
     real_faces: str = "",
     synthetic_only: bool = True,
     revision: str | None = None,
+    landmark_faces: FaceShards | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Checkpoint:
     """Measure a run and write it as `<root>/<name>/<version>`.
@@ -151,10 +165,13 @@ def publish(
         real_faces: what it was seen to do on real faces, in words.
         synthetic_only: whether no real face was trained on.
         revision: of the code that trained; the working tree's by default.
+        landmark_faces: training faces that a reading of landmarks is fitted on, to join the network's score.
         advance: told how many faces were scored.
 
     Raises:
         CheckpointError: the version exists or a weight is not finite.
+        AssetError: a reading of landmarks is wanted and the face nets are missing.
+        ValueError: a reading of landmarks is wanted of too few faces.
     """
     config, reading = run.config, Reading.of_config(run.config)
     draft = Manifest(
@@ -201,9 +218,52 @@ def publish(
         interval=mean_auc_interval(found),
     )
     manifest = draft.model_copy(update={"metrics": metrics, **calibration_fields(calibrator, reading.au_codes)})
-    checkpoint = write_checkpoint(root / name / version, run.state, manifest)
+    tensors: dict[str, torch.Tensor | npt.NDArray[np.float32]] = dict(run.state)
+    if landmark_faces is not None:
+        opinion, fitted = _landmark_opinion(landmark_faces, (calibration, held_out), (test, found), reading.au_codes)
+        manifest = manifest.model_copy(update={"landmark_opinion": opinion})
+        tensors |= fitted.tensors()
+    checkpoint = write_checkpoint(root / name / version, tensors, manifest)
     (checkpoint.path / CARD_NAME).write_text(model_card(checkpoint.manifest), encoding="utf-8")
     return load_checkpoint(checkpoint.path)
+
+
+def _landmark_opinion(
+    faces: FaceShards,
+    calibration: tuple[FaceShards, Predictions],
+    test: tuple[FaceShards, Predictions],
+    au_codes: tuple[str, ...],
+) -> tuple[LandmarkOpinion, LandmarkReading]:
+    """Fit a reading of landmarks, join it with the network's scores of the held-out parts, and measure both."""
+    fitted = fit_reading(net_landmarks(faces), faces.labels, faces.weights)
+    logits = [fitted.logits(net_landmarks(part)) for part, _ in (calibration, test)]
+    (_, held_out), (_, found) = calibration, test
+    joint = fit_joint(held_out.score, logits[0], held_out.labels, held_out.weights)
+    chance = joint.probability(found.score, logits[1])
+    both = replace(found, score=chance.astype(np.float32), decision=chance >= joint.threshold)
+    alone = table_of(replace(found, score=logits[1], decision=logits[1] > 0), au_codes)
+    metrics = manifest_metrics(
+        score_table(au_codes, both.labels, both.weights, both.score, chance, both.decision),
+        protocol=(
+            "the same faces and parts, landmarks as the landmark net sets them; log odds of network and landmarks with "
+            f"equal voices. The landmarks alone: mean AUC {alone.mean.auc:.3f}"
+        ),
+        plain_f1=float("nan"),
+        interval=mean_auc_interval(both),
+    )
+    fusion = {
+        code: Fusion(
+            score=round(float(joint.score[k]), 5),
+            landmarks=round(float(joint.landmarks[k]), 5),
+            intercept=round(float(joint.intercept[k]), 5),
+        )
+        for k, code in enumerate(au_codes)
+    }
+    thresholds = {code: round(float(joint.threshold[k]), 4) for k, code in enumerate(au_codes)}
+    training = (
+        f"{len(faces)} rendered faces with the landmark net's points, {fitted.hidden_weight.shape[0]} perceptrons"
+    )
+    return LandmarkOpinion(fusion=fusion, thresholds=thresholds, training=training, metrics=metrics), fitted
 
 
 def calibration_fields(calibrator: Calibrator, au_codes: tuple[str, ...]) -> dict[str, object]:

@@ -25,6 +25,29 @@ COLUMNS = ("positives", "faces", "auc", "pr_auc", "f1", "f1_all", "precision", "
 HEADINGS = ("positives", "faces", "AUC", "PR-AUC", "F1", "F1 of always yes", "precision", "recall", "Brier", "ECE")
 
 
+def _opinion(manifest: Manifest) -> list[str]:
+    """What the reading of landmarks adds, where there is one."""
+    opinion = manifest.landmark_opinion
+    if opinion is None:
+        return []
+    per_au, mean = opinion.metrics.per_au, dict(opinion.metrics.mean)
+    return [
+        "## With the landmarks' second opinion",
+        "",
+        "Not part of the paper: a reading of the 68 landmarks alone joins the network's score with an equal voice. "
+        "Probability and decision come from both unless the reading `network` is chosen; the score is always the "
+        "network's own, and the table above is that of the network alone.",
+        "",
+        f"{opinion.metrics.protocol[:1].upper()}{opinion.metrics.protocol[1:]}. Fitted on {opinion.training}.",
+        "",
+        "| AU | name | " + " | ".join(HEADINGS) + " |",
+        "| --- | --- |" + " --: |" * len(HEADINGS),
+        *[_row(code, per_au[code].model_dump(), COLUMNS) for code in manifest.au_codes if code in per_au],
+        _row("mean", mean, COLUMNS),
+        "",
+    ]
+
+
 def model_card(manifest: Manifest) -> str:
     """Markdown of a published manifest."""
     training, metrics = manifest.training, manifest.metrics
@@ -71,6 +94,7 @@ def model_card(manifest: Manifest) -> str:
         + (f" (95 % over identities {_number(low)} to {_number(high)})" if low is not None else "")
         + f"; mean F1 at the paper's threshold 0, without calibration: {_number(mean.get('f1_uncalibrated'))}.",
         "",
+        *_opinion(manifest),
         "## Real faces",
         "",
         manifest.real_faces or "Not tried.",

@@ -1,0 +1,141 @@
+"""A second opinion on each Action Unit from the 68 landmarks alone, beside the paper's network.
+
+Not part of the paper: a few small perceptrons on the shape of the face, trained on the landmarks that the landmark net
+sets on rendered faces. Shapes carry over from rendered to real faces better than pixels do, and miss what moves no
+landmark. A checkpoint may hold one; then its probability is that of both readings together, while the score stays the
+network's own (`model.analyzer`, option `reading`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from model.landmarks import FLIP_68
+from model.values import Float32Array
+
+PREFIX = "landmark_reading."
+"""Of its tensors beside the network's."""
+
+RIGID = np.array([36, 39, 42, 45, *range(27, 36)])
+"""Corners of the eyes and the nose: what no expression moves far; they give place and scale."""
+USED = np.array([8, *range(17, 68)])
+"""All points but the jaw's outline, which follows the head's turn; the chin stays."""
+FEATURES = 2 * len(USED)
+
+
+def shape_features(landmarks: npt.ArrayLike) -> Float32Array:
+    """Landmarks in the face's own frame: without place, size and roll.
+
+    Args:
+        landmarks: (N, 68, 2) iBUG points, in pixels of any picture.
+
+    Returns:
+        (N, 104) float32: x along the line between the eyes, then y down the face, of the points `USED`; the origin is
+        the mean and the unit the root mean square distance of the points `RIGID`. NaN for points on one spot.
+
+    Raises:
+        ValueError: for another shape.
+    """
+    points = np.asarray(landmarks, np.float64)
+    if points.ndim != 3 or points.shape[1:] != (68, 2):
+        raise ValueError(f"expected landmarks (N, 68, 2), got {points.shape}")
+    across = points[:, 42:48].mean(axis=1) - points[:, 36:42].mean(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        across = across / np.linalg.norm(across, axis=1, keepdims=True)
+        down = np.stack([-across[:, 1], across[:, 0]], axis=-1)
+        away = points - points[:, RIGID].mean(axis=1, keepdims=True)
+        x, y = (np.einsum("npj,nj->np", away, axis) for axis in (across, down))
+        unit = np.sqrt((x[:, RIGID] ** 2 + y[:, RIGID] ** 2).mean(axis=1))[:, None]
+        return np.concatenate([x[:, USED] / unit, y[:, USED] / unit], axis=1).astype(np.float32)
+
+
+def mirrored(landmarks: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """(N, 68, 2) landmarks of the mirrored faces, numbered anew."""
+    return landmarks[:, FLIP_68] * np.array([-1, 1], landmarks.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class LandmarkReading:
+    """M perceptrons with one hidden layer, whose answers for a face and for its mirror image are averaged.
+
+    Attributes:
+        mean: (F,) of the features.
+        deviation: (F,) standard deviation of the features.
+        hidden_weight: (M, H, F).
+        hidden_bias: (M, H).
+        out_weight: (M, K, H).
+        out_bias: (M, K).
+    """
+
+    mean: Float32Array
+    deviation: Float32Array
+    hidden_weight: Float32Array
+    hidden_bias: Float32Array
+    out_weight: Float32Array
+    out_bias: Float32Array
+
+    def __post_init__(self) -> None:
+        """Check the shapes.
+
+        Raises:
+            ValueError: they do not fit together.
+        """
+        members, hidden, features = self.hidden_weight.shape
+        aus = self.out_bias.shape[-1]
+        wanted = {
+            "mean": (FEATURES,),
+            "deviation": (FEATURES,),
+            "hidden_weight": (members, hidden, FEATURES),
+            "hidden_bias": (members, hidden),
+            "out_weight": (members, aus, hidden),
+            "out_bias": (members, aus),
+        }
+        for name, shape in wanted.items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"{name} is {getattr(self, name).shape}, wanted {shape} for {features} features")
+
+    @property
+    def au_count(self) -> int:
+        """K."""
+        return int(self.out_bias.shape[-1])
+
+    def logits(self, landmarks: npt.ArrayLike) -> Float32Array:
+        """How likely each AU looks from the landmarks alone.
+
+        Args:
+            landmarks: (N, 68, 2), pixels of any picture, upright or rolled.
+
+        Returns:
+            (N, K) float32 log odds on the faces it was trained on; NaN where the landmarks lie on one spot.
+        """
+        points = np.asarray(landmarks, np.float64)
+        both = self._one_way(points) + self._one_way(np.asarray(mirrored(points)))
+        return np.asarray(both / 2, np.float32)
+
+    def _one_way(self, landmarks: npt.NDArray[np.floating]) -> Float32Array:
+        x = (shape_features(landmarks) - self.mean) / self.deviation
+        hidden = np.maximum(np.einsum("nf,mhf->mnh", x, self.hidden_weight) + self.hidden_bias[:, None], 0)
+        return np.asarray(
+            (np.einsum("mnh,mkh->mnk", hidden, self.out_weight) + self.out_bias[:, None]).mean(axis=0), np.float32
+        )
+
+    def tensors(self) -> dict[str, Float32Array]:
+        """Its arrays under the keys of a checkpoint's weights."""
+        return {PREFIX + name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    @classmethod
+    def of_tensors(cls, tensors: Mapping[str, npt.NDArray[Any]]) -> LandmarkReading:
+        """From a checkpoint's tensors, others among them ignored.
+
+        Raises:
+            ValueError: one is missing or of another shape.
+        """
+        missing = [name for name in cls.__dataclass_fields__ if PREFIX + name not in tensors]
+        if missing:
+            raise ValueError(f"no {PREFIX}{missing[0]}")
+        return cls(**{name: np.asarray(tensors[PREFIX + name], np.float32) for name in cls.__dataclass_fields__})
