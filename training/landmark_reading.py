@@ -1,7 +1,7 @@
 """Fits the reading of landmarks (`model.landmark_reading`) and joins it with a network's score.
 
 The landmarks are those that the landmark net sets on the training pictures, not the renderer's own: the convention
-must be the one met in use. They are kept in `landmarks-of-net.npz` beside a folder's shards, so that the net runs once.
+must be the one met in use. They are kept in `landmarks-of-net.cache` beside a folder's shards: the net runs once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from training.calibration import fit_platt
 from training.data.shards import FaceShards
 from training.metrics import best_threshold
 
-CACHE_NAME = "landmarks-of-net.npz"
+CACHE_NAME = "landmarks-of-net.cache"  # no .npz, which a folder of shards is searched for
 BORDER = 0.25
 """Width of the border put round each picture, in sides: a face that fills its picture needs room to be looked at."""
 LOOKS = 2

@@ -39,6 +39,7 @@ def say(message: str) -> None:
 def clear_errors() -> Iterator[None]:
     """Turn the errors that a user can mend into one line and exit code 1."""
     from model.checkpoint import CheckpointError
+    from model.faces.assets import AssetError
     from model.weights import WeightsError
     from training.config import ConfigError
     from training.data.folds import FoldError
@@ -47,7 +48,7 @@ def clear_errors() -> Iterator[None]:
 
     try:
         yield
-    except (CheckpointError, ConfigError, FoldError, ShardError, TrainingError, WeightsError) as error:
+    except (AssetError, CheckpointError, ConfigError, FoldError, ShardError, TrainingError, WeightsError) as error:
         fail(str(error))
     except OSError as error:
         fail(f"{error.filename or 'file'}: {error.strerror or error}")

@@ -172,6 +172,7 @@ class Runtime:
             threads=settings.threads,
             cache_dir=settings.cache_dir,
             finder=FaceFinder(settings.assets_dir, threads=threads),
+            reading=settings.reading,
         )
         manifest = analyzer.checkpoint.manifest
         try:

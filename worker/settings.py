@@ -36,6 +36,8 @@ class WorkerSettings(BaseSettings):
         device: device of the engine, `auto`, `cpu`, `cuda`, `cuda:1` ...
         threads: threads of the engine; unset means one per core.
         checkpoint: `name[:version]` of the checkpoint to use; unset means the registry's active one.
+        reading: `network`: probability and decision by the paper's network alone; `both`: joined with a reading of the
+            landmarks, which the checkpoint must hold; `auto`: both where the checkpoint holds it.
         assets_dir: folder of the face nets; unset means the user's cache.
         cache_dir: folder of converted graphs; unset means `data_dir/cache`.
         concurrency: children of a worker process, each with the network; one per GPU. More than 1 needs a broker.
@@ -60,6 +62,7 @@ class WorkerSettings(BaseSettings):
     device: str = "auto"
     threads: int | None = Field(default=None, ge=1)
     checkpoint: str | None = None
+    reading: Literal["auto", "network", "both"] = "auto"
     assets_dir: Path | None = None
     cache_dir: Path | None = None
     concurrency: int = Field(default=1, ge=1)

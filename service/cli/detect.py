@@ -49,6 +49,7 @@ def open_analyzer(checkpoint: str | None, engine: str, device: str, data_dir: Pa
             threads=settings.threads,
             cache_dir=settings.cache_dir,
             assets_dir=settings.assets_dir,
+            reading=settings.reading,
         )
     except (CheckpointError, EngineError, AssetError) as error:
         fail(str(error), Exit.UNAVAILABLE)

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.landmark_reading import FEATURES, PREFIX, LandmarkReading, mirrored, shape_features
+
+
+def face(seed: int = 0) -> np.ndarray:
+    """Landmarks that lie about where a face has them, so that there are eyes and a nose to hold on to."""
+    points = np.random.default_rng(seed).normal(0, 1, (68, 2)) * 2 + 50
+    points[36:42] += (-15, -10)
+    points[42:48] += (15, -10)
+    points[27:36] += (0, 8)
+    return points
+
+
+def reading(seed: int = 0, members: int = 2, hidden: int = 4, aus: int = 3) -> LandmarkReading:
+    rng = np.random.default_rng(seed)
+
+    def draw(*shape: int) -> np.ndarray:
+        return rng.normal(0, 0.3, shape).astype(np.float32)
+
+    return LandmarkReading(
+        draw(FEATURES),
+        np.abs(draw(FEATURES)) + 0.5,
+        draw(members, hidden, FEATURES),
+        draw(members, hidden),
+        draw(members, aus, hidden),
+        draw(members, aus),
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    angle=st.floats(-math.pi, math.pi),
+    scale=st.floats(0.1, 20),
+    shift=st.tuples(st.floats(-1000, 1000), st.floats(-1000, 1000)),
+)
+def test_features_do_not_know_place_size_and_roll(angle: float, scale: float, shift: tuple[float, float]) -> None:
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    moved = scale * face() @ turn.T + shift
+    np.testing.assert_allclose(shape_features(moved[None]), shape_features(face()[None]), atol=2e-4)
+
+
+def test_a_face_and_its_mirror_image_are_read_alike() -> None:
+    faces = np.stack([face(0), face(1)])
+    np.testing.assert_allclose(reading().logits(faces), reading().logits(mirrored(faces)), atol=1e-5)
+    np.testing.assert_allclose(mirrored(mirrored(faces)), faces)
+
+
+def test_members_are_averaged() -> None:
+    both = reading(members=2)
+    parts = [
+        LandmarkReading(
+            both.mean,
+            both.deviation,
+            both.hidden_weight[m : m + 1],
+            both.hidden_bias[m : m + 1],
+            both.out_weight[m : m + 1],
+            both.out_bias[m : m + 1],
+        )
+        for m in range(2)
+    ]
+    faces = face()[None]
+    mean = (parts[0].logits(faces) + parts[1].logits(faces)) / 2
+    np.testing.assert_allclose(both.logits(faces), mean, atol=1e-5)
+
+
+def test_no_faces_and_broken_faces() -> None:
+    assert shape_features(np.zeros((0, 68, 2))).shape == (0, FEATURES)
+    assert reading().logits(np.zeros((0, 68, 2))).shape == (0, 3)
+    assert np.isnan(reading().logits(np.zeros((1, 68, 2)))).all()
+    with pytest.raises(ValueError, match=r"\(N, 68, 2\), got \(68, 2\)"):
+        shape_features(face())
+
+
+def test_tensors_there_and_back() -> None:
+    tensors = reading().tensors()
+    again = LandmarkReading.of_tensors(tensors | {"conv1.weight": np.zeros(3)})
+    np.testing.assert_array_equal(again.logits(face()[None]), reading().logits(face()[None]))
+    with pytest.raises(ValueError, match="out_bias"):
+        LandmarkReading.of_tensors({key: value for key, value in tensors.items() if key != f"{PREFIX}out_bias"})
+    with pytest.raises(ValueError, match="hidden_bias is"):
+        LandmarkReading.of_tensors(tensors | {f"{PREFIX}hidden_bias": np.zeros((2, 5))})

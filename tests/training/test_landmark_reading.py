@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from model.analyzer import Analyzer
+from model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, write_checkpoint
+from model.faces.finder import FaceFinder
+from model.image import read_image
+from tests.training.conftest import face_landmarks
+from training.cli import app
+from training.data.shards import FaceShards, write_shard
+from training.landmark_reading import CACHE_NAME, FitOptions, fit_joint, fit_reading, net_landmarks
+from training.metrics import roc_auc
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "faces"
+SIDE = 160
+AUS = ("AU4", "AU12", "AU25")
+QUICK = FitOptions(members=2, hidden=16, epochs=15, batch=64, lr=1e-2)
+
+
+def moving_mouths(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Landmarks whose lip corners rise where AU12 is labelled; nothing tells AU1."""
+    rng = np.random.default_rng(seed)
+    labels = (rng.random((count, 2)) < 0.5).astype(np.float32)
+    points = np.repeat(face_landmarks(SIDE)[None].astype(np.float32), count, axis=0)
+    points[:, [48, 54], 1] -= 6 * labels[:, 1, None]
+    return points + rng.normal(0, 0.4, points.shape).astype(np.float32), labels
+
+
+def test_it_learns_what_shapes_tell_and_nothing_else() -> None:
+    points, labels = moving_mouths(600, 0)
+    fitted = fit_reading(points, labels, np.ones_like(labels), QUICK)
+    unseen, truth = moving_mouths(300, 1)
+    logits = fitted.logits(unseen).astype(np.float64)
+    assert roc_auc(truth[:, 1] > 0.5, logits[:, 1]) > 0.95
+    assert 0.35 < roc_auc(truth[:, 0] > 0.5, logits[:, 0]) < 0.65
+
+
+def test_the_same_faces_give_the_same_weights() -> None:
+    points, labels = moving_mouths(200, 0)
+    first, second = (fit_reading(points, labels, np.ones_like(labels), QUICK) for _ in range(2))
+    np.testing.assert_array_equal(first.hidden_weight, second.hidden_weight)
+
+
+def test_faces_that_the_net_missed_are_left_out_and_too_few_are_refused() -> None:
+    points, labels = moving_mouths(100, 0)
+    points[70:] = np.nan
+    assert np.isfinite(fit_reading(points, labels, np.ones_like(labels), QUICK).hidden_weight).all()
+    points[:70] = np.nan
+    with pytest.raises(ValueError, match="fewer than one batch"):
+        fit_reading(points, labels, np.ones_like(labels), QUICK)
+
+
+def test_both_readings_have_equal_voices() -> None:
+    rng = np.random.default_rng(0)
+    labels = (rng.random((2000, 1)) < 0.4).astype(np.float32)
+    score = labels * 2 - 1 + rng.normal(0, 1.0, labels.shape)
+    logits = 3 * (labels * 2 - 1) + rng.normal(0, 3.0, labels.shape)  # as informative, on another scale
+    joint = fit_joint(score, logits, labels, np.ones_like(labels))
+    np.testing.assert_allclose(joint.score / joint.landmarks, 3.0, rtol=0.15)
+    chance = joint.probability(score, logits)[:, 0]
+    assert abs(chance.mean() - labels.mean()) < 0.02
+    truth = labels[:, 0] > 0.5
+    assert roc_auc(truth, chance) > max(roc_auc(truth, score[:, 0]), roc_auc(truth, logits[:, 0]))
+
+
+def test_joining_needs_faces_of_both_kinds() -> None:
+    labels = np.zeros((50, 1), np.float32)
+    with pytest.raises(ValueError, match="too few held-out faces"):
+        fit_joint(np.zeros((50, 1)), np.zeros((50, 1)), labels, np.ones_like(labels))
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder of the example faces, moved a little: parts train, calibration and test."""
+    finder = FaceFinder(threads=2)
+    with (EXAMPLES / "labels.csv").open(encoding="utf-8") as file:
+        shown = {row["picture"]: [row[code] == "1" for code in AUS] for row in csv.DictReader(file)}
+    pictures = []
+    for name, present in shown.items():
+        rgb = np.ascontiguousarray(cv2.resize(read_image(EXAMPLES / name), (SIDE, SIDE), interpolation=cv2.INTER_AREA))
+        (face,) = finder.find(rgb)
+        pictures.append((rgb, face.landmarks, present))
+    folder = tmp_path_factory.mktemp("rendered")
+    rng = np.random.default_rng(0)
+    for part, repeats in (("train", 50), ("calibration", 8), ("test", 4)):
+        images, landmarks, labels = [], [], []
+        for rgb, points, present in pictures * repeats:
+            shift = rng.integers(-5, 6, 2)
+            images.append(np.roll(rgb, shift, (1, 0)))
+            landmarks.append(points + shift)
+            labels.append(present)
+        (folder / part).mkdir()
+        write_shard(
+            folder / part / "shard-00000.npz",
+            {
+                "images": np.stack(images),
+                "landmarks": np.stack(landmarks).astype(np.float32),
+                "labels": np.array(labels, np.int8),
+                "au_codes": np.array(AUS),
+                "identities": np.arange(len(images)) % len(pictures),
+            },
+        )
+    return folder
+
+
+def test_the_net_looks_once_and_agrees_with_itself(rendered: Path) -> None:
+    faces = FaceShards([rendered / "test" / "shard-00000.npz"], AUS)
+    points = net_landmarks(faces)
+    assert points.shape == (len(faces), 68, 2)
+    given = np.stack([faces.face(i)[1] for i in range(len(faces))])
+    scale = np.linalg.norm(given[:, 39] - given[:, 42], axis=1).mean()
+    assert np.linalg.norm(points - given, axis=-1).mean() < 0.1 * scale
+    cache = rendered / "test" / CACHE_NAME
+    written = cache.stat().st_mtime_ns
+    np.testing.assert_array_equal(net_landmarks(faces), points)
+    assert cache.stat().st_mtime_ns == written
+    cache.write_bytes(b"broken")
+    np.testing.assert_allclose(net_landmarks(faces), points, atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def published(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A hardly trained network with a reading of landmarks."""
+    root = tmp_path_factory.mktemp("published")
+    recipe = root / "tiny.toml"
+    recipe.write_text(
+        f"""
+        name = "tiny"
+        [network]
+        backbone = "hrnet_w18_small"
+        input_size = 32
+        aus = {list(AUS)}
+        [target]
+        half_width = 1
+        [data]
+        workers = 0
+        [optimiser]
+        batch = 8
+        steps = 3
+        [log]
+        evaluate_every = 100
+        """
+    )
+    common = ["--data", str(rendered)]
+    for arguments in (
+        ["train", *common, "--config", str(recipe), "--out", str(root / "run"), "--accelerator", "cpu"],
+        [
+            *("publish", str(root / "run"), *common, "--root", str(root / "checkpoints"), "--name", "tiny"),
+            *("--version", "1", "--described-as", "example faces", "--landmark-opinion"),
+        ],
+    ):
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+    return root / "checkpoints" / "tiny" / "1"
+
+
+def test_a_published_reading_is_whole_and_told_in_the_card(published: Path) -> None:
+    checkpoint = load_checkpoint(published)
+    opinion = checkpoint.manifest.landmark_opinion
+    assert opinion is not None
+    assert set(opinion.fusion) == set(opinion.thresholds) == set(AUS)
+    assert opinion.metrics.mean["auc"] > 0.95  # the six pictures of the test part were trained on, only moved
+    reading = checkpoint.landmark_reading()
+    assert reading is not None
+    assert reading.au_count == len(AUS)
+    assert not any(key.startswith("landmark_reading") for key in checkpoint.state())
+    checkpoint.load_network()
+    card = (published / "MODEL_CARD.md").read_text()
+    assert "## With the landmarks' second opinion" in card
+    assert f"{opinion.metrics.mean['auc']:.3f}" in card
+
+
+def test_the_analyzer_joins_both_readings_or_leaves_the_network_alone(published: Path, tmp_path: Path) -> None:
+    finder = FaceFinder(threads=2)
+    rgb = read_image(EXAMPLES / "smile.jpg")
+    predictions = {}
+    for how in ("auto", "both", "network"):
+        with Analyzer.open(str(published), "torch", finder=finder, cache_dir=tmp_path, reading=how) as analyzer:
+            ((face, predictions[how]),) = analyzer.analyze(rgb)
+            manifest = analyzer.checkpoint.manifest
+    for name in ("probability", "active"):
+        np.testing.assert_array_equal(getattr(predictions["auto"], name), getattr(predictions["both"], name))
+    np.testing.assert_array_equal(predictions["both"].score, predictions["network"].score)
+    assert manifest.landmark_opinion is not None
+    reading = load_checkpoint(published).landmark_reading()
+    assert reading is not None
+    fusion = [manifest.landmark_opinion.fusion[code] for code in AUS]
+    logit = [
+        f.score * s + f.landmarks * z + f.intercept
+        for f, s, z in zip(fusion, predictions["both"].score, reading.logits(face.landmarks[None])[0], strict=True)
+    ]
+    np.testing.assert_allclose(predictions["both"].probability, 1 / (1 + np.exp(-np.array(logit))), atol=1e-4)
+    slope, intercept = manifest.platt()
+    alone = 1 / (1 + np.exp(-(slope * predictions["network"].score + intercept)))
+    np.testing.assert_allclose(predictions["network"].probability, alone, atol=1e-5)
+    shown = dict(zip(AUS, predictions["both"].active, strict=True))
+    assert shown["AU12"]
+    assert not shown["AU4"]
+
+
+def test_both_needs_a_reading(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds no reading of landmarks"):
+        Analyzer.open(str(tiny_checkpoint.path), "torch", cache_dir=tmp_path, reading="both")
+
+
+def test_a_manifest_that_promises_a_reading_needs_its_tensors(published: Path, tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(published)
+    copy = write_checkpoint(tmp_path / "tiny" / "1", checkpoint.state(), checkpoint.manifest)
+    with pytest.raises(CheckpointError, match="no landmark_reading"):
+        copy.landmark_reading()
