@@ -1,4 +1,4 @@
-"""`roigcn train`, `evaluate`, `publish`, `protocol`, `ablate` and `render`, merged into the `roigcn` command.
+"""`roigcn train`, `evaluate`, `publish`, `prepare`, `protocol`, `ablate` and `render`, merged into the `roigcn` command.
 
 Nothing heavy is imported until a command runs: every start of `roigcn` loads this file.
 """
@@ -14,6 +14,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from training.prepare.cli import app as preparing
 from training.protocol.cli import app as protocols
 from training.synthetic.cli import app as rendering
 from training.terminal import PANEL, ThreadsOption, clear_errors, err, out, progress_bar
@@ -28,9 +29,14 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 app.registered_commands.extend(protocols.registered_commands)
 app.registered_commands.extend(rendering.registered_commands)
+app.add_typer(preparing, name="prepare", rich_help_panel=PANEL)
 
 DataOption = Annotated[
-    Path, typer.Option("--data", help="Folder of shards with the parts train, calibration and test (`roigcn render`).")
+    Path,
+    typer.Option(
+        "--data",
+        help="Folder of shards with the parts train, calibration and test (`roigcn render`, `roigcn prepare`).",
+    ),
 ]
 
 
