@@ -1,4 +1,4 @@
-"""`roigcn train`, `evaluate`, `publish`, `prepare`, `protocol`, `ablate` and `render`, merged into the `roigcn` command.
+"""`roigcn train`, `evaluate`, `publish`, `prepare`, `protocol`, `ablate`, `render`, merged into the `roigcn` command.
 
 Nothing heavy is imported until a command runs: every start of `roigcn` loads this file.
 """

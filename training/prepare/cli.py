@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from rich.console import Console
 from rich.markdown import Markdown
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from training.terminal import INTERRUPTED, err, out, progress_bar
 
 if TYPE_CHECKING:
     from training.prepare.source import Source
@@ -27,8 +27,7 @@ app = typer.Typer(
     help="Make labelled pictures of real people ready for training: BP4D, DISFA, or a table of your own.",
     epilog="A stopped run goes on where it was when you give the same command again.",
 )
-out, err = Console(), Console(stderr=True)
-FAILED, WRONG_USAGE, UNAVAILABLE, INTERRUPTED = 1, 2, 3, 130
+FAILED, WRONG_USAGE, UNAVAILABLE = 1, 2, 3
 
 RootArgument = Annotated[Path, typer.Argument(metavar="ROOT", help="Folder that the data set was unpacked into.")]
 OutArgument = Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write to; a started one is finished.")]
@@ -181,7 +180,12 @@ def _prepare(source: Source, out_dir: Path, size: int, redetect: bool, shard_fac
         asset_paths()  # missing nets are told now, not an hour later
     counts = source.subjects()
     _warn_of_space(out_dir, sum(counts.values()), size)
-    with _bar(sum(counts.values())) as advance:
+    with progress_bar("frames") as bar:
+        task = bar.add_task("preparing", total=sum(counts.values()))
+
+        def advance(subject: str, frames: int) -> None:
+            bar.update(task, advance=frames, description=subject)
+
         report = prepare(source, out_dir, Options(size, redetect, shard_faces, workers), advance)
     if out.is_terminal:
         out.print(Markdown(report.markdown()))
@@ -212,29 +216,8 @@ def _warn_of_space(out_dir: Path, frames: int, size: int) -> None:
 
 
 @contextmanager
-def _bar(frames: int) -> Iterator[Callable[[str, int], None]]:
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("frames"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=err,
-        disable=not err.is_terminal,
-    )
-    with bar:
-        task = bar.add_task("preparing", total=frames)
-
-        def advance(subject: str, count: int) -> None:
-            bar.update(task, advance=count, description=subject)
-
-        yield advance
-
-
-@contextmanager
 def _clear_errors() -> Iterator[None]:
-    """Turn the errors that a user can mend into a message and an exit code."""
+    """Turn the errors that a user can mend into a message and an exit code; torch is not needed for it."""
     from model.faces.assets import AssetError
     from training.data.shards import ShardError
     from training.prepare.source import PrepareError
