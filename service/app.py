@@ -26,9 +26,12 @@ from service.explain.endpoints import router as explain_router
 from service.health.endpoints import router as health_router
 from service.jobs.endpoints import router as jobs_router
 from service.listen import Listener
+from service.media.endpoints import router as media_router
 from service.metrics import Metrics, MetricsMiddleware
 from service.results.endpoints import router as results_router
+from service.results.endpoints import whole_job as whole_job_router
 from service.settings import ServiceSettings
+from service.web import endpoints as web
 from worker.store.catalogue import ApiKeyRepository
 from worker.store.database import create_engine, psycopg_url
 from worker.store.media import MediaStore
@@ -43,6 +46,18 @@ _TAGS = [
     {"name": "checkpoints", "description": "The networks that are installed."},
     {"name": "health", "description": "Whether the service lives, can work, and how much it did."},
 ]
+
+
+_ROUTERS = (
+    detect_router,
+    jobs_router,
+    results_router,
+    whole_job_router,
+    media_router,
+    explain_router,
+    checkpoints_router,
+    health_router,
+)
 
 
 def create_app(settings: ServiceSettings | None = None) -> FastAPI:
@@ -79,12 +94,15 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
         redirect_slashes=False,
+        docs_url=None,  # `web` has an own one, without files from elsewhere
+        redoc_url=None,
     )
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     errors.install(app)
     openapi.install(app)
-    for router in (detect_router, jobs_router, results_router, explain_router, checkpoints_router, health_router):
+    for router in _ROUTERS:
         app.include_router(router)
+    web.install(app)
     return app
 
 

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
+from starlette.requests import HTTPConnection
 
 from service.problems import Forbidden, Unauthorized
 from worker.store.records import ApiKeyRecord
@@ -125,7 +126,7 @@ class Gate:
         self._keys: dict[bytes, tuple[float, ApiKeyRecord | None]] = {}
         self._any: tuple[float, bool] | None = None
 
-    async def principal(self, request: Request, presented: str | None) -> Principal:
+    async def principal(self, request: HTTPConnection, presented: str | None) -> Principal:
         """Who makes this request.
 
         Raises:
@@ -159,7 +160,7 @@ class Gate:
         return cached[1]
 
 
-def check_local(request: Request) -> None:
+def check_local(request: HTTPConnection) -> None:
     """Without keys: let nothing in but what this machine's user sent to this machine.
 
     A page of another site that the user has open could post to a loopback address, and a name that was rebound to
@@ -187,14 +188,16 @@ def _hostname(url: str) -> str:
         return ""
 
 
-_bearer = HTTPBearer(auto_error=False, scheme_name="bearer", description="`Authorization: Bearer roigcn_…`")
-_header = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="header", description="`X-API-Key: roigcn_…`")
+bearer_scheme = HTTPBearer(auto_error=False, scheme_name="bearer", description="`Authorization: Bearer roigcn_…`")
+header_scheme = APIKeyHeader(
+    name="X-API-Key", auto_error=False, scheme_name="header", description="`X-API-Key: roigcn_…`"
+)
 
 
 async def presented_principal(
     request: Request,
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
-    header: Annotated[str | None, Security(_header)],
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(bearer_scheme)],
+    header: Annotated[str | None, Security(header_scheme)],
 ) -> Principal:
     """The caller of the request, from whichever header carries the key."""
     gate: Gate = request.app.state.gate

@@ -115,6 +115,18 @@ class JobExpired(Problem):
     slug, title, status = "job-expired", "The job's data is gone", 410
 
 
+class CheckpointUnknown(Problem):
+    """A request names a checkpoint that is not installed."""
+
+    slug, title, status = "checkpoint-unknown", "No such checkpoint", 422
+
+
+class RangeNotSatisfiable(Problem):
+    """A `Range` that begins behind the end of the file."""
+
+    slug, title, status = "range-not-satisfiable", "No such part of the file", 416
+
+
 class MediaTooLarge(Problem):
     """More bytes or pixels than the limits allow."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from model.image import ImageError, read_image
 from model.values import Crop, Face
@@ -60,26 +61,37 @@ def drain(runtime: Runtime) -> int:
 
 
 def _analyse(runtime: Runtime, claimed: Sequence[ClaimedImage]) -> list[tuple[Job, _Done | JobError]]:
+    """Checkpoint by checkpoint: to load one may close another."""
+    by_checkpoint: dict[UUID | None, list[ClaimedImage]] = {}
+    for item in claimed:
+        by_checkpoint.setdefault(item.job.checkpoint_id, []).append(item)
+    return [outcome for group in by_checkpoint.values() for outcome in _analyse_alike(runtime, group)]
+
+
+def _analyse_alike(runtime: Runtime, claimed: Sequence[ClaimedImage]) -> list[tuple[Job, _Done | JobError]]:
+    """Pictures that all want the same checkpoint."""
     outcomes: list[tuple[Job, _Done | JobError]] = []
-    batches: dict[int, tuple[Loaded, list[tuple[Job, _Found]]]] = {}
+    try:
+        loaded = runtime.loaded(claimed[0].job)
+    except UNAVAILABLE as error:
+        log.error("image job %s: %s", claimed[0].job.id, error)
+        return [(item.job, JobError("checkpoint-unavailable", str(error))) for item in claimed]
+    except Exception:
+        log.exception("image job %s", claimed[0].job.id)
+        return [(item.job, INTERNAL) for item in claimed]
+    batch: list[tuple[Job, _Found]] = []
     for item in claimed:
         try:
-            loaded = runtime.loaded(item.job)
             found = _find(runtime, loaded, item)
         except ImageError as error:
             outcomes.append((item.job, JobError(error.slug, error.detail)))
-        except UNAVAILABLE as error:
-            log.error("image job %s: %s", item.job.id, error)
-            outcomes.append((item.job, JobError("checkpoint-unavailable", str(error))))
         except Exception:
             log.exception("image job %s", item.job.id)
             outcomes.append((item.job, INTERNAL))
         else:
-            batches.setdefault(id(loaded), (loaded, []))[1].append((item.job, found))
+            batch.append((item.job, found))
         runtime.pulse()
-    for loaded, batch in batches.values():
-        outcomes += _predict(runtime, loaded, batch)
-    return outcomes
+    return outcomes + _predict(runtime, loaded, batch)
 
 
 def _find(runtime: Runtime, loaded: Loaded, item: ClaimedImage) -> _Found:

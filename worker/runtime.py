@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_LOADED_AT_ONCE = 2  # the active checkpoint, and one that older jobs started with
-
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -108,7 +106,9 @@ class Runtime:
         return next(reversed(self._loaded), None)
 
     def loaded(self, job: Job | None = None) -> Loaded:
-        """The network for a job: the one that it started with, else the configured or active one.
+        """The network for a job: the one that it asks for or has started with, else the configured or active one.
+
+        Of the networks in memory, the ones used longest ago are closed: use what this gave before the next call.
 
         Raises:
             CheckpointError: it is missing or broken.
@@ -119,7 +119,7 @@ class Runtime:
         ref = self._ref_of(job) or self._default_ref()
         if ref not in self._loaded:
             self._loaded[ref] = self._load(ref)
-            while len(self._loaded) > _LOADED_AT_ONCE:
+            while len(self._loaded) > self.settings.loaded_checkpoints:
                 old, unused = self._loaded.popitem(last=False)
                 log.info("unloading checkpoint %s", old)
                 unused.analyzer.close()

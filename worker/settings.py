@@ -41,6 +41,7 @@ class WorkerSettings(BaseSettings):
         assets_dir: folder of the face nets; unset means the user's cache.
         cache_dir: folder of converted graphs; unset means `data_dir/cache`.
         concurrency: children of a worker process, each with the network; one per GPU. More than 1 needs a broker.
+        loaded_checkpoints: networks that a worker process keeps loaded at once; the one used longest ago goes first.
         batch_size: the most faces in one run of the engine, and the most image jobs in one claim.
         lease_seconds: how long a claimed job stays claimed without a heartbeat.
         sweep_seconds: period of the sweep: heartbeat, requeue of lost jobs, ring.
@@ -66,6 +67,7 @@ class WorkerSettings(BaseSettings):
     assets_dir: Path | None = None
     cache_dir: Path | None = None
     concurrency: int = Field(default=1, ge=1)
+    loaded_checkpoints: int = Field(default=3, ge=1)
     batch_size: int = Field(default=16, ge=1, le=256)
     lease_seconds: float = Field(default=20.0, gt=0)
     sweep_seconds: float = Field(default=3.0, gt=0)

@@ -16,6 +16,7 @@ _EXAMPLE: dict[str, Any] = {
     "backbone": "hrnet_w18_small",
     "synthetic_only": True,
     "trained_on": "rendered faces",
+    "thresholds": {"AU1": 0.43, "AU2": 0.45, "AU12": 0.5},
     "metrics": {"protocol": "held-out identities", "mean": {"auc": 0.86}},
     "licence": "Apache-2.0",
     "parameters": 3900000,
@@ -44,6 +45,9 @@ class CheckpointAnswer(BaseModel):
     backbone: str
     synthetic_only: bool = Field(description="Whether it was trained on rendered faces only")
     trained_on: str
+    thresholds: dict[str, float] = Field(
+        description="Of the probability, by AU; an AU without one is decided by the network's maps alone"
+    )
     metrics: MetricsBlock
     licence: str
     parameters: int

@@ -64,6 +64,7 @@ def _answer(checkpoint: Checkpoint, active: str | None) -> CheckpointAnswer:
         backbone=manifest.architecture.backbone,
         synthetic_only=manifest.training.synthetic_only,
         trained_on=manifest.training.data,
+        thresholds={code: manifest.thresholds[code] for code in manifest.au_codes if code in manifest.thresholds},
         metrics=MetricsBlock(protocol=manifest.metrics.protocol, mean=manifest.metrics.mean),
         licence=manifest.licence,
         parameters=manifest.parameters,

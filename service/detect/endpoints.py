@@ -7,12 +7,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 
 from service.auth import Writer
+from service.checkpoints.choice import CheckpointRef, chosen
 from service.context import Context, Ctx
 from service.detect import service
 from service.detect.schemas import DetectAnswer
 from service.openapi import problems
 from service.problems import (
+    CheckpointPinned,
     CheckpointUnavailable,
+    CheckpointUnknown,
     JobCancelled,
     MediaTooLarge,
     MediaUnreadable,
@@ -71,6 +74,8 @@ _IMAGE_BODY: dict[str, Any] = {
         UnsupportedMedia,
         RequestTimeout,
         QueueFull,
+        CheckpointUnknown,
+        CheckpointPinned,
         CheckpointUnavailable,
         WorkerLost,
         JobCancelled,
@@ -92,6 +97,7 @@ async def detect(
     store: Annotated[
         bool, Query(description="Keep picture and results as a job; `false` leaves nothing behind")
     ] = True,
+    checkpoint: CheckpointRef = None,
 ) -> DetectAnswer:
     """Find the faces of a picture and read their Action Units, within the request.
 
@@ -104,8 +110,9 @@ async def detect(
     """
     with service.place_in_queue(context):
         options = JobOptions(roi=roi, faces=faces, store=store)
+        checkpoint_id = await chosen(context, checkpoint)
         # The bytes are not kept in memory while their job waits.
-        job = await service.queue(context, caller.tenant, await _picture(request, context), options)
+        job = await service.queue(context, caller.tenant, await _picture(request, context), options, checkpoint_id)
         return await service.answer(context, job, request.is_disconnected)
 
 

@@ -24,6 +24,7 @@ from service.problems import (
     QueueFull,
 )
 from service.results.answers import checkpoint_block, face_answer
+from service.results.placing import crop_scale
 from worker.store.catalogue import WorkerRepository
 from worker.store.errors import NotFoundError
 from worker.store.jobs import JobRepository
@@ -39,14 +40,17 @@ _UNSTORED_SECONDS = 120.0
 Gone = Callable[[], Awaitable[bool]]
 
 
-async def queue(context: Context, tenant: str, picture: bytes, options: JobOptions) -> Job:
-    """Put a picture before the workers.
+async def queue(
+    context: Context, tenant: str, picture: bytes, options: JobOptions, checkpoint_id: UUID | None = None
+) -> Job:
+    """Put a picture before the workers; without a checkpoint, for the active one.
 
     Raises:
         Problem: its header is refused.
     """
     await run_in_threadpool(check_picture, picture, context.settings.max_image_pixels)
-    job = await context.database.run(_create, tenant, picture, options, context.settings.detect_seconds)
+    seconds = context.settings.detect_seconds
+    job = await context.database.run(_create, tenant, picture, options, seconds, checkpoint_id)
     context.ringer.ring(DETECT_QUEUE)
     return job
 
@@ -108,12 +112,20 @@ def place_in_queue(context: Context) -> Iterator[None]:
         context.metrics.detects_waiting.set(context.waiting_detects)
 
 
-def _create(connection: sa.Connection, tenant: str, picture: bytes, options: JobOptions, seconds: float) -> Job:
+def _create(
+    connection: sa.Connection,
+    tenant: str,
+    picture: bytes,
+    options: JobOptions,
+    seconds: float,
+    checkpoint_id: UUID | None,
+) -> Job:
     return JobRepository(connection).create_image_job(
         tenant,
         picture,
         options,
         deadline_seconds=seconds,
+        checkpoint_id=checkpoint_id,
         expires_seconds=None if options.store else seconds + _UNSTORED_SECONDS,
     )
 
@@ -170,8 +182,9 @@ def _answer(connection: sa.Connection, context: Context, job: Job) -> DetectAnsw
     stored = job.options.store
     full = job.options.roi is RoiStorage.FULL
     rows = results.frames_page(job, limit=1)
+    inline, scale = full and not stored, crop_scale(checkpoint)
     faces = [
-        face_answer(row, checkpoint.au_codes, results.roi_map(job, 0, row.face) if full and not stored else None)
+        face_answer(row, checkpoint.au_codes, results.roi_map(job, 0, row.face) if inline else None, scale)
         for frame in rows
         for row in frame.faces
     ]

@@ -11,12 +11,16 @@ from sse_starlette import EventSourceResponse
 from starlette.concurrency import run_in_threadpool
 
 from service.auth import Reader, Writer
+from service.checkpoints.choice import CheckpointRef, chosen
 from service.context import Ctx
 from service.jobs import service
 from service.jobs.events import job_events
 from service.jobs.schemas import JobAnswer, JobsPage
 from service.openapi import problems
 from service.problems import (
+    CheckpointPinned,
+    CheckpointUnavailable,
+    CheckpointUnknown,
     IdempotencyConflict,
     JobFinished,
     MediaTooLarge,
@@ -81,6 +85,9 @@ _VIDEO_BODY: dict[str, Any] = {
             RequestTimeout,
             QueueFull,
             StorageFull,
+            CheckpointUnknown,
+            CheckpointPinned,
+            CheckpointUnavailable,
         ),
     },
     openapi_extra=_VIDEO_BODY,
@@ -92,6 +99,7 @@ async def submit_clip(
     caller: Writer,
     roi: Annotated[RoiStorage, Query(description="What is kept of the ROI maps")] = RoiStorage.FULL,
     faces: Annotated[FaceSelection, Query(description="Which faces of each frame are analysed")] = FaceSelection.ALL,
+    checkpoint: CheckpointRef = None,
     idempotency_key: Annotated[
         str | None,
         Header(
@@ -113,6 +121,7 @@ async def submit_clip(
             f"{settings.max_queued_videos} clips wait already. Submit again when some of them are done.",
             headers={"Retry-After": "60", "Connection": "close"},
         )
+    checkpoint_id = await chosen(context, checkpoint)
     with context.media.writer(settings.max_video_bytes) as writer:
         sink = service.ClipSink(writer)
         received = await receive_file(
@@ -131,6 +140,7 @@ async def submit_clip(
         mime=sink.mime or "application/octet-stream",
         name=_display_name(received.filename),
         options=JobOptions(roi=roi, faces=faces),
+        checkpoint_id=checkpoint_id,
         idempotency_key=idempotency_key,
     )
     response.headers["Location"] = answer.links.self

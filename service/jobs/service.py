@@ -54,6 +54,7 @@ async def submit(
     mime: str,
     name: str | None,
     options: JobOptions,
+    checkpoint_id: UUID | None,
     idempotency_key: str | None,
 ) -> JobAnswer:
     """Make a job of a stored clip; with a repeated key the first job is given and the new file is removed.
@@ -70,8 +71,9 @@ async def submit(
             tenant,
             record.id,
             options,
+            checkpoint_id=checkpoint_id,
             idempotency_key=idempotency_key,
-            request_sha256=_fingerprint(file, options),
+            request_sha256=_fingerprint(file, options, checkpoint_id),
         )
         if not created:
             media.delete(tenant, record.id)
@@ -200,6 +202,7 @@ def _media(record: MediaRecord) -> JobMedia:
     )
 
 
-def _fingerprint(file: StoredFile, options: JobOptions) -> str:
+def _fingerprint(file: StoredFile, options: JobOptions, checkpoint_id: UUID | None) -> str:
     """What must be equal for two requests of one Idempotency-Key to be the same."""
-    return hashlib.sha256(json.dumps([file.sha256, options.to_json()], sort_keys=True).encode()).hexdigest()
+    named = [] if checkpoint_id is None else [str(checkpoint_id)]
+    return hashlib.sha256(json.dumps([file.sha256, options.to_json(), *named], sort_keys=True).encode()).hexdigest()

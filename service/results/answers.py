@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from model.action_units import CATALOGUE
+from model.geometry import CROP_SCALE
 from model.values import Float32Array
-from service.results.schemas import ActionUnitAnswer, Box, CheckpointBlock, FaceAnswer, FrameAnswer, RoiMap
+from service.results.placing import map_to_image
+from service.results.schemas import ActionUnitAnswer, Affine, Box, CheckpointBlock, FaceAnswer, FrameAnswer, RoiMap
 from service.rounding import MS_DIGITS, PIXEL_DIGITS, SCORE_DIGITS, rounded
 from worker.store.records import CheckpointRecord, FaceRow, FrameRow
 
@@ -31,13 +33,16 @@ def checkpoint_block(record: CheckpointRecord) -> CheckpointBlock:
     )
 
 
-def face_answer(row: FaceRow, au_codes: Sequence[str], roi_maps: Float32Array | None = None) -> FaceAnswer:
+def face_answer(
+    row: FaceRow, au_codes: Sequence[str], roi_maps: Float32Array | None = None, crop_scale: float = CROP_SCALE
+) -> FaceAnswer:
     """A stored face as it is answered.
 
     Args:
         row: the face; its arrays have K entries.
         au_codes: the K codes of its checkpoint.
         roi_maps: (K, H, W) to put into the answer, None to leave them out.
+        crop_scale: of the checkpoint, which places the maps.
     """
     left, top, right, bottom = rounded(row.box_xyxy, PIXEL_DIGITS)
     amplitudes = (
@@ -45,6 +50,8 @@ def face_answer(row: FaceRow, au_codes: Sequence[str], roi_maps: Float32Array | 
     )
     centres = [None] * len(au_codes) if row.roi_centres is None else rounded(row.roi_centres, PIXEL_DIGITS)
     scores, probabilities = rounded(row.au_score, SCORE_DIGITS), rounded(row.au_probability, SCORE_DIGITS)
+    affine = None if roi_maps is None else map_to_image(row.landmarks, roi_maps.shape[1], crop_scale)
+    to_image = None if affine is None else rounded(affine, 4)
     aus = [
         ActionUnitAnswer(
             au=code,
@@ -55,7 +62,7 @@ def face_answer(row: FaceRow, au_codes: Sequence[str], roi_maps: Float32Array | 
             left=amplitudes[k][0],
             right=amplitudes[k][1],
             roi=centres[k],
-            roi_map=None if roi_maps is None else _inline(roi_maps[k]),
+            roi_map=None if roi_maps is None else _inline(roi_maps[k], to_image),
         )
         for k, code in enumerate(au_codes)
     ]
@@ -76,7 +83,7 @@ def frame_answer(row: FrameRow, au_codes: Sequence[str]) -> FrameAnswer:
     )
 
 
-def _inline(roi_map: Float32Array) -> RoiMap:
+def _inline(roi_map: Float32Array, to_image: Affine | None) -> RoiMap:
     height, width = roi_map.shape
     data = base64.b64encode(np.ascontiguousarray(roi_map, "<f4").tobytes()).decode()
-    return RoiMap(height=height, width=width, dtype="<f4", data=data)
+    return RoiMap(height=height, width=width, dtype="<f4", to_image=to_image, data=data)

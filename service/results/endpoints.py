@@ -6,20 +6,26 @@ from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Path, Query
+from fastapi import APIRouter, Header, Path, Query, Request
 from fastapi.responses import Response, StreamingResponse
+from pydantic import Field
 
 from service.auth import Reader
+from service.compact import compact_json
 from service.context import Ctx
 from service.openapi import problems
 from service.problems import JobExpired, JobNotFinished, MediaUnreadable, NotFound
 from service.results import service
-from service.results.pictures import RoiFormat, frame_picture, roi_picture
+from service.results.maps import RoiMapsAnswer, roi_maps
+from service.results.pictures import RoiFormat, frame_picture, plain_picture, roi_picture
 from service.results.schemas import FramesPage
+from service.results.timeline import TimelinePage, timeline_page
 
 router = APIRouter(prefix="/jobs/{job_id}/frames", tags=["results"])
+whole_job = APIRouter(prefix="/jobs/{job_id}", tags=["results"])
 
 NDJSON = "application/x-ndjson"
+JPEG = "image/jpeg"
 NPY = "application/x-npy"
 PNG = "image/png"
 _LAST_FRAME = 2**31 - 1
@@ -70,6 +76,21 @@ async def read_frames(
         return StreamingResponse(lines, media_type=NDJSON)
     page = await service.frames_page(context, caller.tenant, job_id, after, limit)
     return Response(page.model_dump_json(), media_type="application/json")
+
+
+@router.get(
+    "/{frame}/picture",
+    summary="Get a frame's picture",
+    response_class=Response,
+    responses={
+        200: {"description": "The picture", "content": {JPEG: {"schema": _BINARY}}},
+        **problems(NotFound, JobNotFinished, JobExpired, MediaUnreadable),
+    },
+)
+async def get_picture(job_id: UUID, frame: FrameNumber, context: Ctx, caller: Reader) -> Response:
+    """The upright frame itself, without any drawing: for clips that a browser cannot play, and kept pictures."""
+    data = await plain_picture(context, caller.tenant, job_id, frame)
+    return Response(data, media_type=JPEG, headers=_CACHED)
 
 
 @router.get(
@@ -125,3 +146,38 @@ async def see_roi_map(
     how = format or (RoiFormat.NPY if accept is not None and NPY in accept else RoiFormat.OVERLAY)
     data, media_type = await roi_picture(context, caller.tenant, job_id, frame, face, au, how)
     return Response(data, media_type=media_type, headers=_CACHED)
+
+
+@whole_job.get("/timeline", summary="See a clip at a glance", response_model=TimelinePage, responses=problems(NotFound))
+async def see_timeline(
+    request: Request,
+    job_id: UUID,
+    context: Ctx,
+    caller: Reader,
+    after: Annotated[int | None, Query(ge=0, le=_LAST_FRAME, description="Frames after this number")] = None,
+    limit: Annotated[int, Query(ge=1, le=5000, description="Most frames of a page")] = 2000,
+) -> Response:
+    """Times, boxes, scores and probabilities in columns, without landmarks and regions: a long clip in little space.
+
+    In pages: follow `next` until it is null. A running job gives the frames that are stored so far.
+    """
+    return await compact_json(request, await timeline_page(context, caller.tenant, job_id, after, limit))
+
+
+@whole_job.get(
+    "/roi-maps", summary="Get ROI maps of many frames", response_model=RoiMapsAnswer, responses=problems(NotFound)
+)
+async def get_roi_maps(
+    request: Request,
+    job_id: UUID,
+    context: Ctx,
+    caller: Reader,
+    first: Annotated[int, Query(ge=0, le=_LAST_FRAME, description="Number of the first frame")] = 0,
+    count: Annotated[int, Query(ge=1, le=64, description="How many frames from there on")] = 1,
+    au: Annotated[
+        list[Annotated[str, Field(pattern=r"^AU[1-9]\d?$")]] | None,
+        Query(max_length=64, description="Which AUs, by default all: `au=AU4&au=AU12`"),
+    ] = None,
+) -> Response:
+    """The maps as numbers, one byte a pixel, each with its place in the picture: for drawing over a playing clip."""
+    return await compact_json(request, await roi_maps(context, caller.tenant, job_id, first, count, au))

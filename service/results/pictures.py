@@ -15,11 +15,11 @@ from starlette.concurrency import run_in_threadpool
 from model.draw import NEGATIVE_RGB, POSITIVE_RGB, full_colour_value, overlay, roi_overlay
 from model.geometry import crop_affine, extract_crop, invert_affine
 from model.image import ImageError, read_image
-from model.manifest import CropRule
 from model.values import AuPrediction, Face, Float32Array, UInt8Array
 from service.context import Context
 from service.problems import JobExpired, JobNotFinished, MediaUnreadable, NotFound
 from service.results.clip_frame import ClipFrameError, clip_frame
+from service.results.placing import crop_scale
 from worker.store.catalogue import MediaRepository
 from worker.store.jobs import JobRepository
 from worker.store.records import CheckpointRecord, FaceRow, FrameRow, Job, JobKind, RoiStorage
@@ -51,7 +51,7 @@ class _StoredFrame:
 
     @property
     def crop_scale(self) -> float:
-        return CropRule.model_validate(self.checkpoint.manifest.get("crop", {})).scale
+        return crop_scale(self.checkpoint)
 
 
 async def frame_picture(context: Context, tenant: str, job_id: UUID, frame: int) -> bytes:
@@ -72,6 +72,20 @@ async def frame_picture(context: Context, tenant: str, job_id: UUID, frame: int)
     found, maps = await context.database.run(read)
     rgb = await _pixels(context, found)
     return await run_in_threadpool(_draw_frame, rgb, found, maps)
+
+
+async def plain_picture(context: Context, tenant: str, job_id: UUID, frame: int) -> bytes:
+    """The upright frame as it was, without any drawing, as JPEG.
+
+    Raises:
+        as `frame_picture`.
+    """
+
+    def read(connection: sa.Connection) -> _StoredFrame:
+        return _find(connection, context, tenant, job_id, frame, pixels=True)
+
+    rgb = await _pixels(context, await context.database.run(read))
+    return await run_in_threadpool(_jpeg, rgb)
 
 
 async def roi_picture(
@@ -199,6 +213,12 @@ def _draw_map(roi_map: Float32Array) -> bytes:
 def _npy(roi_map: Float32Array) -> bytes:
     file = io.BytesIO()
     np.save(file, np.ascontiguousarray(roi_map, "<f4"), allow_pickle=False)
+    return file.getvalue()
+
+
+def _jpeg(rgb: UInt8Array) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(rgb).save(file, "JPEG", quality=92)
     return file.getvalue()
 
 

@@ -11,6 +11,11 @@ from worker.store.records import JobState
 
 Point = Annotated[tuple[float, float], Field(description="x, y in pixels of the upright image")]
 
+Affine = Annotated[
+    tuple[tuple[float, float, float], tuple[float, float, float]],
+    Field(description="From pixels (column, row) of the map to pixels of the upright image; centres are whole numbers"),
+]
+
 FACE_EXAMPLE: dict[str, Any] = {
     "box": {"x": 181.2, "y": 64.9, "width": 89.4, "height": 121.7},
     "score": 0.9231,
@@ -54,6 +59,7 @@ class RoiMap(BaseModel):
     height: int
     width: int
     dtype: str = Field(description="Always `<f4`: little-endian 32 bit floats, row by row")
+    to_image: Affine | None = Field(default=None, description="null where the landmarks place no map")
     data: str = Field(description="The numbers in base64")
 
 

@@ -26,12 +26,17 @@ PROTECTED = [
     ("GET", "/jobs/019a1f3e-7a52-7c11-9e0b-5d1f6f1f2a10/frames"),
     ("GET", "/jobs/019a1f3e-7a52-7c11-9e0b-5d1f6f1f2a10/frames/0/faces/0/roi/AU12"),
     ("GET", "/jobs/019a1f3e-7a52-7c11-9e0b-5d1f6f1f2a10/frames/0/overlay"),
+    ("GET", "/jobs/019a1f3e-7a52-7c11-9e0b-5d1f6f1f2a10/frames/0/picture"),
+    ("GET", "/jobs/019a1f3e-7a52-7c11-9e0b-5d1f6f1f2a10/timeline"),
+    ("GET", "/jobs/019a1f3e-7a52-7c11-9e0b-5d1f6f1f2a10/roi-maps"),
+    ("GET", "/jobs/019a1f3e-7a52-7c11-9e0b-5d1f6f1f2a10/media"),
+    ("GET", "/jobs/019a1f3e-7a52-7c11-9e0b-5d1f6f1f2a10/media-link"),
     ("GET", "/checkpoints"),
     ("POST", "/checkpoints/roigcn/1/activate"),
     ("GET", "/metrics"),
 ]
 WRITING = {"/detect", "/jobs", "/jobs/019a1f3e-7a52-7c11-9e0b-5d1f6f1f2a10/cancel"}
-OPEN = {"/", "/health/live", "/health/ready", "/openapi.json", "/docs", "/redoc", "/docs/oauth2-redirect"}
+OPEN = {"/", "/health/live", "/health/ready", "/openapi.json", "/docs"}
 
 
 def test_every_operation_is_protected_or_known_to_be_open(server: Server) -> None:

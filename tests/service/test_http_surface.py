@@ -192,13 +192,6 @@ def test_metrics_count_by_template(client: httpx.Client) -> None:
     assert 'roigcn_workers{queue="detect"} 0.0' in response.text
 
 
-def test_the_first_page_leads_on(server: Server) -> None:
-    page = httpx.get(server.url)
-    assert page.headers["content-type"].startswith("text/html")
-    assert f"curl -F image=@photo.jpg {server.url}/detect" in page.text
-    assert 'href="docs"' in page.text
-
-
 def test_a_database_that_is_gone_is_said(create_database: Callable[[], str], tmp_path: Path) -> None:
     with running_server(ServiceSettings(database_url=create_database(), data_dir=tmp_path)) as running:
         name = running.engine.url.database

@@ -227,6 +227,11 @@ class ApiKeyRepository:
         row = self._connection.execute(query).one_or_none()
         return None if row is None else api_key_of(row)
 
+    def get(self, key_id: UUID) -> ApiKeyRecord | None:
+        """The usable key with this id: neither revoked nor expired."""
+        row = self._connection.execute(sa.select(api_keys).where(api_keys.c.id == key_id, _USABLE)).one_or_none()
+        return None if row is None else api_key_of(row)
+
     def any(self) -> bool:
         """Whether any usable key exists (without one the service stays on loopback addresses)."""
         return bool(self._connection.execute(sa.select(sa.exists().where(_USABLE))).scalar_one())

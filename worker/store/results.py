@@ -151,6 +151,20 @@ class ResultRepository:
         row = self._connection.execute(sa.select(roi_maps.c.data, roi_maps.c.codec).where(*key)).one_or_none()
         return None if row is None else roi_codec.decode(row.data, row.codec)
 
+    def roi_maps(self, job: Job, first: int, last: int) -> list[tuple[tuple[int, int], Float32Array]]:
+        """The (K, H, W) ROI maps of the frames `first` to `last` that keep some, by (frame, face), in order.
+
+        Raises:
+            RoiCodecError: a stored block is broken.
+        """
+        query = (
+            sa.select(roi_maps)
+            .where(roi_maps.c.job_id == job.id, roi_maps.c.frame.between(first, last))
+            .order_by(roi_maps.c.frame, roi_maps.c.face)
+        )
+        rows = self._connection.execute(query)
+        return [((row.frame, row.face), roi_codec.decode(row.data, row.codec)) for row in rows]
+
     def tracks(self, job: Job) -> list[TrackRow]:
         """The faces of a clip by track number."""
         columns = (tracks.c.track, tracks.c.first_frame, tracks.c.last_frame, tracks.c.frames)
