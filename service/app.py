@@ -23,6 +23,7 @@ from service.context import Context
 from service.database import Database
 from service.detect.endpoints import router as detect_router
 from service.explain.endpoints import router as explain_router
+from service.exports.endpoints import router as exports_router
 from service.health.endpoints import router as health_router
 from service.jobs.endpoints import router as jobs_router
 from service.listen import Listener
@@ -43,6 +44,7 @@ _TAGS = [
     {"name": "detect", "description": "One picture, answered within the request."},
     {"name": "jobs", "description": "Clips, analysed in the background."},
     {"name": "results", "description": "What was stored: frames, faces, ROI maps."},
+    {"name": "exports", "description": "Results as files for other tools, and AU events."},
     {"name": "checkpoints", "description": "The networks that are installed."},
     {"name": "health", "description": "Whether the service lives, can work, and how much it did."},
 ]
@@ -54,6 +56,7 @@ _ROUTERS = (
     results_router,
     whole_job_router,
     media_router,
+    exports_router,
     explain_router,
     checkpoints_router,
     health_router,

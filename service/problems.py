@@ -79,6 +79,12 @@ class JobNotFinished(Problem):
     slug, title, status = "job-not-finished", "The job is not finished", 409
 
 
+class FormatMismatch(Problem):
+    """A format, or a question, for clips that was asked of a picture, or the other way round."""
+
+    slug, title, status = "format-mismatch", "The format does not fit the job", 409
+
+
 class JobFinished(Problem):
     """Asked of a finished job what only a running one can do."""
 
