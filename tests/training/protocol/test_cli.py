@@ -37,7 +37,7 @@ ema = 0.9
 [log]
 every = 1
 save_every = 2
-evaluate_every = 2
+evaluate_every = 4
 evaluate_faces = 8
 """
 
