@@ -50,8 +50,8 @@ def cautions(people: People, scores: Sequence[TrialScores]) -> list[str]:
         held_out = len(scores[0].trial.fold.held_out)
         if held_out:
             found.append(
-                f"{held_out} of the training people of each fold are held out for calibration, so the network saw "
-                "fewer people than the paper's (`--hold-out 0` trains on all, without calibration)."
+                f"Of each fold's training people some ({held_out} in {done[0]}) are held out for calibration, so the "
+                "network saw fewer people than the paper's (`--hold-out 0` trains on all, without calibration)."
             )
     unreadable = sum(int(((one.test.weights > 0) & ~np.isfinite(one.test.score)).sum()) for one in scores)
     if unreadable:

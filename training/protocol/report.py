@@ -35,12 +35,22 @@ def _summary(table: PublishedTable | None, measures: ProtocolMeasures) -> list[s
         ["F1, mean of the folds, then of the AUs", percent(measures.mean("f1")), _range(interval)],
         ["F1, counts pooled over the folds, then mean of the AUs", percent(measures.mean_pooled_f1), _range(pooled)],
         ["F1 of always saying yes (the floor), fold mean", percent(measures.mean("f1_always")), ""],
-        ["F1 at thresholds chosen on held-out people, fold mean", percent(measures.mean("f1_threshold")), ""],
+        [
+            f"F1 at thresholds chosen on held-out people, fold mean{_known(measures, 'f1_threshold')}",
+            percent(measures.mean("f1_threshold")),
+            "",
+        ],
         ["ROC-AUC, fold mean", percent(measures.mean("auc")), _range(measures.mean_auc_interval)],
     ]
     if table is not None:
         rows.append([f"F1 that the paper prints ({table.title})", f"{table.printed_mean[OURS]:.1f}", ""])
     return markdown_table(("percent", "value", "95 % over people"), rows)
+
+
+def _known(measures: ProtocolMeasures, name: str) -> str:
+    """Of how many AUs a mean is, where it is not of all."""
+    known = int((~np.isnan(measures.fold_mean[name])).sum())
+    return "" if known == len(measures.au_codes) else f" ({known} of {len(measures.au_codes)} AUs)"
 
 
 def _range(interval: Interval) -> str:
