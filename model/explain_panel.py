@@ -27,14 +27,15 @@ from model.values import BoolArray, Crop, Float32Array, Float64Array, UInt8Array
 EIGENVECTOR_RGB: RGB = (217, 95, 2)
 LINE_RGB = (255, 255, 255)
 CHANNELS, CHANNEL_COLUMNS = 24, 6
+STROKES = (range(17), range(17, 22), range(22, 27), range(27, 31), range(31, 36), (*range(36, 42), 36),
+           (*range(42, 48), 42), (*range(48, 60), 48), (*range(60, 68), 60))  # fmt: skip
+"""Landmarks to join by lines: jaw, brows, nose, eyes, lips."""
 
 _WIDTH, _MARGIN, _GAP = 1480, 28, 6
 _TITLE, _HEAD, _TEXT, _SMALL = 30, 20, 16, 14
 _BIG = 228  # side of the pictures of the first row
 _FULL_SUM = 0.25  # contexts whose weights sum to less are drawn the paler, the less it is
 _NOTHING = 0.005  # a sum of weights below it would be drawn as context where there is none
-_STROKES = (range(17), range(17, 22), range(22, 27), range(27, 31), range(31, 36), (*range(36, 42), 36),
-            (*range(42, 48), 42), (*range(48, 60), 48), (*range(60, 68), 60))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +99,12 @@ def explain_panel(face: ExplainedFace, au: str) -> UInt8Array:
 
 def checkpoint_note(manifest: Manifest) -> str:
     """What to write below a picture of this checkpoint's network."""
-    ref = manifest.ref
-    if not manifest.training.synthetic_only:
-        return f"Network: {ref}."
-    return f"Network: {ref}, trained on rendered faces only: what it does to real faces may mean little."
+    trained = ", trained on rendered faces only: what it does to real faces may mean little"
+    both = " The probabilities also come from the landmarks, which are not explained here."
+    return (
+        f"Network: {manifest.ref}{trained if manifest.training.synthetic_only else ''}."
+        f"{both if manifest.landmark_opinion is not None else ''}"
+    )
 
 
 def sequential(values: npt.NDArray[np.floating], limit: float) -> UInt8Array:
@@ -149,7 +152,7 @@ def _with_face(picture: npt.NDArray[np.uint8], landmarks: Float64Array, map_size
     zoom = len(picture) / map_size
     points = np.asarray(landmarks, np.float64) * zoom + (zoom - 1) / 2
     lines = picture.copy()
-    for stroke in _STROKES:
+    for stroke in STROKES:
         path = points[list(stroke)]
         if np.isfinite(path).all():
             scaled = np.rint(np.clip(path, -1e4, 1e4) * 16).astype(np.int32)  # sixteenths of a pixel

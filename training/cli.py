@@ -1,4 +1,4 @@
-"""`roigcn train`, `evaluate`, `publish`, `prepare`, `protocol`, `ablate`, `render`, merged into the `roigcn` command.
+"""`roigcn train`, `evaluate`, `publish`, `prepare`, `protocol`, `ablate`, `figures`, `render`, merged into `roigcn`.
 
 Nothing heavy is imported until a command runs: every start of `roigcn` loads this file.
 """
@@ -14,6 +14,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from training.figures.cli import app as figures
 from training.prepare.cli import app as preparing
 from training.protocol.cli import app as protocols
 from training.synthetic.cli import app as rendering
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from training.state import StartingPoint
 
 app = typer.Typer(no_args_is_help=True)
+app.registered_commands.extend(figures.registered_commands)
 app.registered_commands.extend(protocols.registered_commands)
 app.registered_commands.extend(rendering.registered_commands)
 app.add_typer(preparing, name="prepare", rich_help_panel=PANEL)

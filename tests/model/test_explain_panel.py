@@ -8,6 +8,7 @@ import pytest
 from model.checkpoint import Manifest, Training
 from model.explain_panel import EIGENVECTOR_RGB, ExplainedFace, checkpoint_note, explain_panel, over_face, sequential
 from model.explanation import Explanation
+from model.manifest import LandmarkOpinion
 from model.network_config import NetworkConfig
 from model.values import Crop, Float64Array
 from tests.model.conftest import random_manifest
@@ -94,3 +95,6 @@ def test_the_note_tells_of_rendered_faces() -> None:
     assert "rendered" not in checkpoint_note(manifest)
     rendered = manifest.model_copy(update={"training": Training(data="renders", synthetic_only=True)})
     assert "rendered faces only" in checkpoint_note(rendered)
+    assert "landmarks" not in checkpoint_note(rendered)
+    both = manifest.model_copy(update={"landmark_opinion": LandmarkOpinion.model_construct()})
+    assert "landmarks, which are not explained" in checkpoint_note(both)
