@@ -49,7 +49,9 @@ def draw_style(rng: np.random.Generator) -> BrowStyle:
         density=float((rng.uniform(0.60, 0.95), rng.uniform(0.80, 1.0), rng.uniform(0.25, 0.55))[kind]),
         fill=float((rng.uniform(0.0, 0.45), rng.uniform(0.25, 0.7), rng.uniform(0.0, 0.3))[kind]),
         strokes=int((rng.integers(260, 480), rng.integers(420, 700), rng.integers(120, 260))[kind]),
-        lift=float(rng.uniform(-0.008, 0.012)),
+        # The chart's own brow points lie a brow's height too high: the landmark net saw 0.80 inner-ocular distances between
+        # eyes and brows of faces at rest, and 0.56 to 0.72 on photographs.
+        lift=float(rng.uniform(-0.032, -0.004)),
         arch=float(rng.normal(0.0, 0.005)),
         taper=float(rng.uniform(0.35, 0.8)),
         inner_reach=float(rng.uniform(-0.012, 0.012) if rng.random() > 0.04 else rng.uniform(0.02, 0.035)),

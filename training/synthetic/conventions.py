@@ -1,7 +1,8 @@
 """Where landmark points lie: the head's own vertices against what a landmark net marks in the same pictures.
 
 People who annotate photographs (and nets that learn from them) set brow points on the upper edge of the hair and jaw
-points on the visible outline; the head's vertices sit under the brow and at fixed places of the jaw. A network that is
+points on the visible outline; the head's vertices sit where its chart has brows, over those that are painted
+(`brows.draw_style`), and at fixed places of the jaw. A network that is
 trained with one convention and used with the other looks beside the brows, so rendered landmarks are moved.
 """
 
@@ -17,7 +18,7 @@ from training.synthetic.pack import FloatArray
 LEFT_HALF: dict[int, tuple[float, float]] = {
     **{0: (0.02, 0.08), 1: (0.01, -0.06), 2: (0.04, -0.12), 3: (0.04, -0.17), 4: (0.13, -0.26), 5: (0.15, -0.10)},
     **{6: (0.23, -0.11), 7: (0.18, 0.05), 8: (0.0, 0.09)},
-    **{17: (0.03, -0.06), 18: (0.09, -0.03), 19: (0.14, -0.07), 20: (0.17, -0.10), 21: (0.10, -0.13)},
+    **{17: (0.03, 0.06), 18: (0.09, 0.11), 19: (0.13, 0.10), 20: (0.16, 0.07), 21: (0.09, 0.03)},
     **{27: (0.0, -0.09), 28: (0.0, 0.05), 29: (0.0, 0.12), 30: (0.0, 0.0)},
     **{31: (0.08, -0.06), 32: (0.03, -0.04), 33: (0.0, -0.07)},
     **{

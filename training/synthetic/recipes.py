@@ -14,9 +14,9 @@ UNLABELLED: tuple[int, ...] = (5, 20)
 
 # Action Unit -> {shape: weight at intensity 1}, both sides; from measured landmark motion on the mean head.
 SHAPES_OF_AU: Mapping[int, Mapping[str, float]] = {
-    1: {"browInnerUp": 1.2},
-    2: {"browOuterUp": 1.15, "browInnerUp": -0.5},
-    4: {"browDown": 1.3},
+    1: {"browInnerUp": 1.35},
+    2: {"browOuterUp": 1.3, "browInnerUp": -0.5},
+    4: {"browDown": 1.55},
     5: {"eyeWide": 1.0},
     6: {"cheekRaiser": 0.7, "cheekSquint": 0.6, "eyeSquint": 0.15},
     7: {"eyeSquint": 1.1},

@@ -28,7 +28,7 @@ from training.synthetic.recipes import (
     TRACE_PROBABILITY,
 )
 
-LOWEST_WEIGHT, HIGHEST_WEIGHT = -0.7, 1.45
+LOWEST_WEIGHT, HIGHEST_WEIGHT = -0.7, 1.7
 ONE_SIDED = (2, 10, 12, 14, 15)  # units that people often show on one side only
 
 
