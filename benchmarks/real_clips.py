@@ -67,7 +67,7 @@ class TrackTrace:
         track: the number that the tracker gave the face.
         pts_ms: F times.
         blendshapes: F rows of 52.
-        scores: per checkpoint, F rows of its AUs.
+        scores: per checkpoint, F rows of its AUs, see `Reader.value`.
         probabilities: the same.
         agreements: filled by `compare`.
     """
@@ -146,7 +146,7 @@ def _read(pending: list[tuple[TrackTrace, list[Crop]]], readers: Sequence[Reader
         for (track, _), prediction in zip(
             pending, reader.analyzer.predict([crops[k] for _, crops in pending]), strict=True
         ):
-            track.scores.setdefault(reader.label, []).append(prediction.score)
+            track.scores.setdefault(reader.label, []).append(reader.value(prediction))
             track.probabilities.setdefault(reader.label, []).append(prediction.probability)
     pending.clear()
 

@@ -244,12 +244,12 @@ def as_json(subject: Subject) -> dict[str, object]:
 
 
 def _score_of(reader: Reader, au: int) -> Callable[[Subject], float]:
-    """A face's score on an AU, NaN where there is none; NaN is neither above nor below anything."""
+    """What a face is ranked by on an AU, NaN where there is none; NaN is neither above nor below anything."""
     column = reader.column(au)
 
     def score(subject: Subject) -> float:
         read = subject.read.get(reader.label)
-        return float("nan") if read is None or column is None else float(read.score[column])
+        return float("nan") if read is None or column is None else float(reader.value(read)[column])
 
     return score
 

@@ -121,6 +121,11 @@ class Analyzer:
         """The K Action Units, in the order of every prediction's arrays."""
         return self.checkpoint.manifest.au_codes
 
+    @property
+    def reads_landmarks(self) -> bool:
+        """Whether probability and decision come from both readings."""
+        return self._landmarks is not None
+
     def faces(self, rgb: UInt8Array) -> list[Face]:
         """The faces of a picture (H, W, 3) uint8 RGB, largest first."""
         return self.finder.find(rgb)
