@@ -49,8 +49,8 @@ def draw_style(rng: np.random.Generator) -> BrowStyle:
         density=float((rng.uniform(0.60, 0.95), rng.uniform(0.80, 1.0), rng.uniform(0.25, 0.55))[kind]),
         fill=float((rng.uniform(0.0, 0.45), rng.uniform(0.25, 0.7), rng.uniform(0.0, 0.3))[kind]),
         strokes=int((rng.integers(260, 480), rng.integers(420, 700), rng.integers(120, 260))[kind]),
-        # The chart's own brow points lie a brow's height too high: the landmark net saw 0.80 inner-ocular distances between
-        # eyes and brows of faces at rest, and 0.56 to 0.72 on photographs.
+        # The chart's own brow points lie a brow's height too high: the landmark net saw 0.80 inner-ocular distances
+        # between eyes and brows of faces at rest, and 0.56 to 0.72 on photographs.
         lift=float(rng.uniform(-0.032, -0.004)),
         arch=float(rng.normal(0.0, 0.005)),
         taper=float(rng.uniform(0.35, 0.8)),

@@ -16,7 +16,7 @@ def test_offsets_are_mirror_symmetric_and_small() -> None:
     offsets = net_offsets()
     np.testing.assert_allclose(offsets[FLIP_68] * [-1, 1], offsets, atol=1e-6)
     assert np.abs(offsets).max() < 0.3
-    assert (offsets[17:27, 1] < 0).all()  # the net marks the upper edge of the brows
+    assert (offsets[17:27, 1] > 0).all()  # brows are painted below where the chart of the head has them
 
 
 @pytest.mark.parametrize("degrees", [0, 30, 180])
