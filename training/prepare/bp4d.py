@@ -1,8 +1,11 @@
 """BP4D: 41 people, eight tasks each, about 140,000 coded frames (METHOD 6.1).
 
-AUCoding/AU_OCC/F001_T1.csv          header of AU numbers, column 0 is the frame; 0, 1, 9 = unknown
-Sequences(2D+3D)/F001/T1/0732.jpg    pictures; zero padding varies
-2DFeatures/F001_T1.mat               MATLAB v7.3: fit.pred, 49 x 2 per frame from frame 0, pixels from 1, or empty
+    AUCoding/AU_OCC/F001_T1.csv          header of AU numbers, column 0 is the frame; 0, 1, 9 = unknown
+    Sequences(2D+3D)/F001/T1/0732.jpg    pictures; zero padding varies
+    2DFeatures/F001_T1.mat               MATLAB v7.3: fit.pred, 49 x 2 per frame from frame 0, pixels from 1, or empty
+
+Should the pictures of a task not begin at 0 and be exactly as many as its landmarks, the first landmarks belong to the
+first picture: some loaders go by order, not by number, which is the same where pictures begin at 0.
 """
 
 from __future__ import annotations
@@ -75,8 +78,20 @@ def read_codes(path: Path, au_codes: Sequence[str]) -> CodedTask:
     return CodedTask(table[:, 0].astype(np.int64), codes.astype(np.float32))
 
 
+def first_frame(pictures: Mapping[int, Path], landmarks: int) -> int:
+    """The frame of the first landmarks: 0, or the first picture's where landmarks and pictures pair off."""
+    if not pictures or len(pictures) != landmarks:
+        return 0
+    first, last = min(pictures), max(pictures)
+    return first if last - first + 1 == landmarks else 0
+
+
 class LandmarkFile:
     """An open file of `2DFeatures`; use it in a `with` block.
+
+    Attributes:
+        count: number of its entries.
+        first: frame of its first entry.
 
     Raises:
         PrepareError: not such a file.
@@ -93,6 +108,7 @@ class LandmarkFile:
             ) from error
         self._single = h5py.check_ref_dtype(self._frames.dtype) is None  # MATLAB keeps no list of one element
         self.count = 1 if self._single else int(self._frames.size)
+        self.first = 0
 
     def __enter__(self) -> LandmarkFile:
         return self
@@ -106,10 +122,11 @@ class LandmarkFile:
         Raises:
             PrepareError: the entry has another shape.
         """
-        if not 0 <= frame < self.count:
+        number = frame - self.first
+        if not 0 <= number < self.count:
             return None
         try:
-            entry = self._frames if self._single else self._file[self._frames[()].reshape(-1)[frame]]
+            entry = self._frames if self._single else self._file[self._frames[()].reshape(-1)[number]]
             # MATLAB writes an empty matrix as its two dimensions, 0 and 0, marked by this attribute.
             stored = np.empty(0) if entry.attrs.get("MATLAB_empty", 0) else np.asarray(entry[()], np.float64)
         except (OSError, KeyError, ValueError, AttributeError) as error:
@@ -196,6 +213,11 @@ class Bp4d:
                 yield from self._of_task(task, coded, pictures, None)
                 continue
             with LandmarkFile(path) as landmarks:
+                landmarks.first = first_frame(pictures, landmarks.count)
+                if landmarks.first:
+                    note(
+                        f"{task}: the first landmarks are taken for picture {landmarks.first}, where the pictures begin"
+                    )
                 yield from self._of_task(task, coded, pictures, landmarks)
 
     def _of_task(

@@ -88,6 +88,13 @@ def disfa(
     redetect: RedetectOption = False,
     workers: WorkersOption = WORKERS,
     labels: LabelsOption = None,
+    drop_doubtful: Annotated[
+        bool,
+        typer.Option(
+            "--drop-doubtful",
+            help="Treat as missing the landmarks of 4670 frames that a public list names as bad; 126,145 remain.",
+        ),
+    ] = False,
     videos: VideosOption = None,
     landmarks: LandmarksOption = None,
     shard_faces: ShardOption = SHARD_FACES,
@@ -101,7 +108,7 @@ def disfa(
     with _clear_errors():
         from training.prepare.disfa import Disfa
 
-        source = Disfa.find(root, _codes(aus), labels, videos, landmarks)
+        source = Disfa.find(root, _codes(aus), labels, videos, landmarks, drop_doubtful)
         _prepare(source, out_dir, size, redetect, shard_faces, workers)
 
 

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ from training.prepare.clip import clip_pictures
 from training.prepare.folders import find_folder
 from training.prepare.landmarks import to_ibug68
 from training.prepare.source import (
+    DOUBTFUL_LANDMARKS,
     NO_LANDMARK_FILE,
     NO_LANDMARKS,
     NO_PICTURE,
@@ -39,6 +41,28 @@ OCCURRED = 2
 POINTS = 66
 WRONG = {"SN029": range(4330, 4537)}
 """Frames whose landmarks lie off the face (METHOD 6.2)."""
+DOUBTFUL: Mapping[str, tuple[tuple[int, int], ...]] = MappingProxyType(
+    {
+        "SN001": ((398, 420), (3190, 3243)),
+        "SN002": ((800, 826),),
+        "SN004": ((4541, 4555),),
+        "SN006": ((1349, 1405),),
+        "SN009": ((1736, 1808), (1851, 1885)),
+        "SN011": ((4529, 4533), (4830, 4845)),
+        "SN021": (
+            *((574, 616), (985, 1164), (1190, 1205), (1305, 1338)),
+            *((1665, 1710), (1862, 2477), (2554, 4657), (4710, 4722)),
+        ),
+        "SN023": ((1021, 1049), (3378, 3557), (3584, 3668), (4547, 4621), (4741, 4772), (4825, 4845)),
+        "SN025": ((4596, 4662), (4816, 4835)),
+        "SN027": ((3461, 3494), (4738, 4785)),
+        "SN028": ((1875, 1885), (4571, 4690)),
+        "SN029": ((4090, 4543),),
+        "SN030": ((939, 962), (1406, 1422), (2100, 2132), (2893, 2955)),
+    }
+)
+"""First and last frames whose landmarks a public loader of DISFA lists as bad: 4670 frames. JAA-Net's lists leave
+out as many (27 * 4845 - 4670 = 126,145, they hold 126,144); whether they are the same was not checked."""
 COPIED = {("SN031", 3631): 3630}
 """A landmark file that the data set lacks, and the frame whose file stands in for it (METHOD 6.2)."""
 
@@ -125,12 +149,14 @@ class Disfa:
         videos: the folder `Videos_LeftCamera`.
         landmarks: the folder `Landmark_Points`.
         au_codes: Action Units to keep, of `AUS`.
+        drop_doubtful: whether landmarks listed in `DOUBTFUL` count as missing.
     """
 
     labels: Path
     videos: Path
     landmarks: Path
     au_codes: tuple[str, ...]
+    drop_doubtful: bool = False
 
     dataset = "disfa"
 
@@ -142,6 +168,7 @@ class Disfa:
         labels: Path | None = None,
         videos: Path | None = None,
         landmarks: Path | None = None,
+        drop_doubtful: bool = False,
     ) -> Disfa:
         """Find the three folders in the data set's own folder.
 
@@ -156,6 +183,7 @@ class Disfa:
             videos=find_folder(root, ("Videos_LeftCamera", "Video_LeftCamera"), "clips", "--videos", videos),
             landmarks=find_folder(root, ("Landmark_Points",), "landmarks", "--landmarks", landmarks),
             au_codes=au_codes,
+            drop_doubtful=drop_doubtful,
         )
         if not found.subjects():
             raise PrepareError(f"{found.labels}: no label files such as SN001/SN001_au1.txt in it")
@@ -163,8 +191,8 @@ class Disfa:
 
     @property
     def settings(self) -> Mapping[str, object]:
-        """Nothing besides the Action Units."""
-        return {}
+        """Whether doubtful landmarks are used."""
+        return {"drop_doubtful": self.drop_doubtful}
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -208,6 +236,8 @@ class Disfa:
         """Landmarks of a frame, why there are none, and where they come from."""
         if frame in WRONG.get(subject, ()):
             return None, WRONG_LANDMARKS, "dataset"
+        if self.drop_doubtful and any(low <= frame <= high for low, high in DOUBTFUL.get(subject, ())):
+            return None, DOUBTFUL_LANDMARKS, "dataset"
         path, origin = files.get(frame), "dataset"
         if path is None and (subject, frame) in COPIED:
             path, origin = files.get(COPIED[subject, frame]), "frame before"

@@ -11,7 +11,7 @@ from tests.training.conftest import face_landmarks
 from tests.training.prepare.kit import check_face, rows_of
 from tests.training.trees import Tree, make_bp4d, write_features
 from training.data.prepared import PreparedSet
-from training.prepare.bp4d import Bp4d, LandmarkFile, read_codes
+from training.prepare.bp4d import Bp4d, LandmarkFile, first_frame, read_codes
 from training.prepare.report import Report
 from training.prepare.run import Options, prepare
 from training.prepare.source import NO_LANDMARK_FILE, NO_LANDMARKS, NO_PICTURE, USELESS_LANDMARKS, PrepareError
@@ -86,6 +86,27 @@ def test_landmarks_off_the_picture_are_skipped(tmp_path: Path) -> None:
     report = prepare(Bp4d.find(tree.root, ("AU1",)), tmp_path / "out", OPTIONS)
     assert report.skipped == {USELESS_LANDMARKS: 1}
     assert rows_of(tmp_path / "out", "F001").keys() == {("T1", 4)}
+
+
+def test_landmarks_go_by_order_where_pictures_begin_later(tmp_path: Path) -> None:
+    tree = make_bp4d(tmp_path / "tree", ("F001",), frames=4, tasks=("T1", "T2"), odd=False)
+    points = [tree.frames["F001", "T2", frame].points for frame in range(3, 7)]
+    write_features(tree.root / "2DFeatures" / "F001_T2.mat", points)
+    (tree.root / "Sequences(2D+3D)" / "F001" / "T2" / "0.jpg").unlink()
+    report = prepare(Bp4d.find(tree.root, AU_SETS["bp4d"]), tmp_path / "out", OPTIONS)
+    assert report.records[0].notes == ["T2: the first landmarks are taken for picture 3, where the pictures begin"]
+    rows = rows_of(tmp_path / "out", "F001")
+    assert len(rows) == 8
+    for key, row in rows.items():
+        check_face(row, tree, ("F001", *key), 1, "ibug49")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "landmarks", "first"),
+    [([], 0, 0), ([0, 1, 2], 3, 0), ([1, 2, 3], 3, 1), ([1, 2, 3], 4, 0), ([1, 2, 4], 3, 0), ([700], 900, 0)],
+)
+def test_first_frame(numbers: list[int], landmarks: int, first: int) -> None:
+    assert first_frame(dict.fromkeys(numbers, Path()), landmarks) == first
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,17 @@ from model.action_units import AU_SETS
 from tests.training.prepare.kit import check_face, rows_of
 from tests.training.trees import Tree, make_disfa, write_avi
 from training.data.prepared import PreparedSet
-from training.prepare.disfa import SUBJECTS, Disfa, landmark_files, read_points
+from training.prepare.disfa import DOUBTFUL, SUBJECTS, WRONG, Disfa, landmark_files, read_points
 from training.prepare.report import Report
 from training.prepare.run import Options, prepare
-from training.prepare.source import NO_LANDMARK_FILE, NO_LANDMARKS, NO_PICTURE, WRONG_LANDMARKS, PrepareError
+from training.prepare.source import (
+    DOUBTFUL_LANDMARKS,
+    NO_LANDMARK_FILE,
+    NO_LANDMARKS,
+    NO_PICTURE,
+    WRONG_LANDMARKS,
+    PrepareError,
+)
 
 OPTIONS = Options(size=88)
 CODES = AU_SETS["disfa"]
@@ -99,8 +106,25 @@ def test_numbering_from_zero_is_recognised(tmp_path: Path) -> None:
     assert landmark_files(tmp_path, "SN099", frames=3) == ({}, "")
 
 
-def test_there_are_27_subjects() -> None:
+def test_there_are_27_subjects_and_4670_doubtful_frames() -> None:
     assert len(set(SUBJECTS)) == 27
+    assert set(DOUBTFUL) <= set(SUBJECTS)
+    listed = {
+        (name, frame) for name, pairs in DOUBTFUL.items() for low, high in pairs for frame in range(low, high + 1)
+    }
+    assert len(listed) == 4670
+    assert all(("SN029", frame) in listed for frame in WRONG["SN029"])
+
+
+def test_doubtful_landmarks_are_dropped_if_asked(tmp_path: Path) -> None:
+    tree = make_disfa(tmp_path / "tree", ("SN001", "SN002"), frames=400, first=396, odd=False)
+    source = Disfa.find(tree.root, CODES, drop_doubtful=True)
+    report = prepare(source, tmp_path / "out", OPTIONS)
+    assert report.skipped == {NO_LANDMARK_FILE: 790, DOUBTFUL_LANDMARKS: 3}
+    assert {frame for _, frame in rows_of(tmp_path / "out", "SN001")} == {396, 397}
+    assert {frame for _, frame in rows_of(tmp_path / "out", "SN002")} == {396, 397, 398, 399, 400}
+    with pytest.raises(PrepareError, match="another drop_doubtful"):
+        prepare(Disfa.find(tree.root, CODES), tmp_path / "out", OPTIONS)
 
 
 def test_landmark_files_empty_and_broken(tmp_path: Path) -> None:
