@@ -61,8 +61,8 @@ DOUBTFUL: Mapping[str, tuple[tuple[int, int], ...]] = MappingProxyType(
         "SN030": ((939, 962), (1406, 1422), (2100, 2132), (2893, 2955)),
     }
 )
-"""First and last frames whose landmarks a public loader of DISFA lists as bad: 4670 frames. JAA-Net's lists leave
-out as many (27 * 4845 - 4670 = 126,145, they hold 126,144); whether they are the same was not checked."""
+"""First and last frames whose landmarks a public loader of DISFA lists as bad: 4670 frames. JAA-Net's lists leave out
+as many (27 * 4845 - 4670 = 126,145; they hold 126,144), and the same ones of SN002, the only subject compared."""
 COPIED = {("SN031", 3631): 3630}
 """A landmark file that the data set lacks, and the frame whose file stands in for it (METHOD 6.2)."""
 
