@@ -121,3 +121,22 @@ def test_nothing_prepared_is_a_failure(tmp_path: Path) -> None:
     result = run("prepare", "bp4d", tree.root, tmp_path / "out", *SMALL)
     assert result.exit_code == 1
     assert "no face could be prepared" in result.output
+
+
+@pytest.mark.parametrize("dataset", ["bp4d", "disfa"])
+def test_one_command_each_from_the_tree_to_the_protocols_report(tmp_path: Path, dataset: str) -> None:
+    if dataset == "bp4d":
+        make_bp4d(
+            tmp_path / "tree", ("F001", "F003", "F004", "M001", "M002", "M003"), frames=3, tasks=("T1",), odd=False
+        )
+    else:
+        make_disfa(tmp_path / "tree", ("SN001", "SN002", "SN003", "SN004", "SN006", "SN031"), frames=3, odd=False)
+    result = run("prepare", dataset, tmp_path / "tree", tmp_path / "out", *SMALL)
+    assert result.exit_code == 0, result.output
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(TINY.format(aus=dataset).replace("steps = 4", "steps = 2"))
+    result = run("protocol", dataset, tmp_path / "out", "--config", recipe, "--out", tmp_path / "runs")
+    assert result.exit_code == 0, result.output
+    report = (tmp_path / "runs" / "report.md").read_text()
+    assert "AU12" in report
+    assert all(part in report for part in ("P1", "P2", "P3"))
