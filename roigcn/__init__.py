@@ -15,8 +15,10 @@
 from roigcn.client import AsyncClient, Client
 from roigcn.errors import (
     CheckpointUnavailableError,
+    CheckpointUnknownError,
     DatabaseUnavailableError,
     ForbiddenError,
+    FormatMismatchError,
     IdempotencyConflictError,
     JobCancelledError,
     JobDeletedError,
@@ -34,6 +36,7 @@ from roigcn.errors import (
     UnsupportedMediaError,
     ValidationError,
 )
+from roigcn.exports import AuEvent, AuEvents, ExportFormat
 from roigcn.pictures import Picture
 from roigcn.records import (
     ActionUnit,
@@ -52,15 +55,20 @@ from roigcn.records import (
 __all__ = [
     "ActionUnit",
     "AsyncClient",
+    "AuEvent",
+    "AuEvents",
     "Box",
     "CheckpointInfo",
     "CheckpointRef",
     "CheckpointUnavailableError",
+    "CheckpointUnknownError",
     "Client",
     "DatabaseUnavailableError",
     "Detection",
+    "ExportFormat",
     "Face",
     "ForbiddenError",
+    "FormatMismatchError",
     "Frame",
     "IdempotencyConflictError",
     "Job",

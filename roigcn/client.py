@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import httpx
 
-from roigcn import flows
+from roigcn import exports, flows
 from roigcn.bars import JobReport, UploadReport, job_bar, upload_bar
 from roigcn.drivers import Address, AsyncDriver, Driver
+from roigcn.exports import AuEvents, EventRule, ExportFormat, StrPath
 from roigcn.flows import JobLike, job_id
 from roigcn.pictures import ImageLike, Picture, VideoLike, video_name
 from roigcn.reach import Contact
@@ -29,6 +31,7 @@ Roi = Literal["full", "peaks", "none"]
 Faces = Literal["all", "largest"]
 State = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
 Kind = Literal["image", "video"]
+Baseline = Literal["none", "median"]
 
 
 class _Settings:
@@ -101,7 +104,15 @@ class Client(_Settings):
         if self._own:
             self._http.close()
 
-    def detect(self, image: ImageLike, *, roi: Roi = "full", faces: Faces = "all", store: bool = True) -> Detection:
+    def detect(
+        self,
+        image: ImageLike,
+        *,
+        roi: Roi = "full",
+        faces: Faces = "all",
+        store: bool = True,
+        checkpoint: str | None = None,
+    ) -> Detection:
         """Read the Action Units of a picture.
 
         Args:
@@ -109,8 +120,9 @@ class Client(_Settings):
             roi: what to keep of the ROI maps: `full`, `peaks` (amplitudes and centres only) or `none`.
             faces: all of them, or the largest one.
             store: keep picture and result on the server, for overlays and maps; False leaves nothing behind.
+            checkpoint: `name` or `name:version`; default the active one.
         """
-        return self._showing(self._driver.run(flows.detect(self._contact, image, roi, faces, store)))
+        return self._showing(self._driver.run(flows.detect(self._contact, image, roi, faces, store, checkpoint)))
 
     def submit(
         self,
@@ -118,6 +130,7 @@ class Client(_Settings):
         *,
         roi: Roi = "full",
         faces: Faces = "all",
+        checkpoint: str | None = None,
         name: str | None = None,
         idempotency_key: str | None = None,
         progress: bool | UploadReport = True,
@@ -128,13 +141,15 @@ class Client(_Settings):
             video: a path, or the bytes of a file.
             roi: what to keep of the ROI maps: `full`, `peaks` or `none`.
             faces: all of each frame, or the largest one.
+            checkpoint: `name` or `name:version`; default the active one.
             name: shown for the job; default the file's own.
             idempotency_key: the same key and clip give the same job, however often they are sent, also by another
                 program; default one for this call, so that a broken upload that is repeated makes one job.
             progress: a bar on the terminal, or a function that takes bytes sent and bytes in all.
         """
+        options = {"roi": roi, "faces": faces, "checkpoint": checkpoint}
         with upload_bar(progress, name or video_name(video)) as report:
-            return self._driver.run(flows.submit(self._contact, video, roi, faces, idempotency_key, name, report))
+            return self._driver.run(flows.submit(self._contact, video, options, idempotency_key, name, report))
 
     def wait(self, job: JobLike, *, progress: bool | JobReport = True, check: bool = True) -> Job:
         """Follow a job to its end, through broken connections and a restart of the server.
@@ -202,6 +217,60 @@ class Client(_Settings):
         """The network's own map of an Action Unit: (H, W) float32, about -1 absent to 1 occurred."""
         return self._driver.run(flows.roi_map(self._contact, job_id(job), frame, face, au))
 
+    def export(
+        self,
+        job: JobLike,
+        format: str = "native",
+        to: StrPath | None = None,
+        *,
+        on: float | None = None,
+        off: float | None = None,
+        min_ms: float = 100.0,
+        gap_ms: float = 100.0,
+        baseline: Baseline = "none",
+        partial: bool = False,
+        overwrite: bool = False,
+    ) -> Path:
+        """Write a job's results to a file for another tool: a table, ELAN, BORIS, COCO, CVAT and others.
+
+        Args:
+            job: a job that succeeded.
+            format: a name of `formats()`.
+            to: a file, or a folder for the server's name of it; default the working directory.
+            on, off, min_ms, gap_ms, baseline: when an AU counts as an event, for formats that hold events.
+            partial: also of a job that runs, failed or was cancelled: the frames so far.
+            overwrite: replace an existing file.
+        """
+        rule = EventRule(on, off, min_ms, gap_ms, baseline)
+        return self._driver.run(exports.export(self._contact, job_id(job), format, to, rule, partial, overwrite))
+
+    def formats(self) -> tuple[ExportFormat, ...]:
+        """The formats of `export`, and what each holds."""
+        return self._driver.run(exports.formats(self._contact))
+
+    def au_events(
+        self,
+        job: JobLike,
+        *,
+        on: float | None = None,
+        off: float | None = None,
+        min_ms: float = 100.0,
+        gap_ms: float = 100.0,
+        baseline: Baseline = "none",
+    ) -> AuEvents:
+        """Where each Action Unit begins, is clearest and ends on each face of a clip (`docs/numbers.md`).
+
+        Args:
+            job: a clip.
+            on: an event begins at this probability; default the checkpoint's own threshold of each AU.
+            off: it lasts while at least this; default 0.7 times `on`.
+            min_ms: shorter events are dropped.
+            gap_ms: gaps up to this are closed.
+            baseline: `median` takes the rise of the score above the face's own median instead of the probability.
+        """
+        rule = EventRule(on, off, min_ms, gap_ms, baseline)
+        return self._driver.run(exports.au_events(self._contact, job_id(job), rule))
+
     def checkpoints(self) -> tuple[CheckpointInfo, ...]:
         """Installed checkpoints with what they were trained on and how they were measured."""
         return self._driver.run(flows.checkpoints(self._contact))
@@ -236,10 +305,16 @@ class AsyncClient(_Settings):
             await self._http.aclose()
 
     async def detect(
-        self, image: ImageLike, *, roi: Roi = "full", faces: Faces = "all", store: bool = True
+        self,
+        image: ImageLike,
+        *,
+        roi: Roi = "full",
+        faces: Faces = "all",
+        store: bool = True,
+        checkpoint: str | None = None,
     ) -> Detection:
         """`Client.detect`."""
-        return self._showing(await self._driver.run(flows.detect(self._contact, image, roi, faces, store)))
+        return self._showing(await self._driver.run(flows.detect(self._contact, image, roi, faces, store, checkpoint)))
 
     async def submit(
         self,
@@ -247,13 +322,15 @@ class AsyncClient(_Settings):
         *,
         roi: Roi = "full",
         faces: Faces = "all",
+        checkpoint: str | None = None,
         name: str | None = None,
         idempotency_key: str | None = None,
         progress: bool | UploadReport = True,
     ) -> Job:
         """`Client.submit`. The clip's file is read on the event loop, 64 kB at a time."""
+        options = {"roi": roi, "faces": faces, "checkpoint": checkpoint}
         with upload_bar(progress, name or video_name(video)) as report:
-            return await self._driver.run(flows.submit(self._contact, video, roi, faces, idempotency_key, name, report))
+            return await self._driver.run(flows.submit(self._contact, video, options, idempotency_key, name, report))
 
     async def wait(self, job: JobLike, *, progress: bool | JobReport = True, check: bool = True) -> Job:
         """`Client.wait`."""
@@ -320,6 +397,42 @@ class AsyncClient(_Settings):
     ) -> np.ndarray[Any, np.dtype[np.float32]]:
         """`Client.roi_map`."""
         return await self._driver.run(flows.roi_map(self._contact, job_id(job), frame, face, au))
+
+    async def export(
+        self,
+        job: JobLike,
+        format: str = "native",
+        to: StrPath | None = None,
+        *,
+        on: float | None = None,
+        off: float | None = None,
+        min_ms: float = 100.0,
+        gap_ms: float = 100.0,
+        baseline: Baseline = "none",
+        partial: bool = False,
+        overwrite: bool = False,
+    ) -> Path:
+        """`Client.export`."""
+        rule = EventRule(on, off, min_ms, gap_ms, baseline)
+        return await self._driver.run(exports.export(self._contact, job_id(job), format, to, rule, partial, overwrite))
+
+    async def formats(self) -> tuple[ExportFormat, ...]:
+        """`Client.formats`."""
+        return await self._driver.run(exports.formats(self._contact))
+
+    async def au_events(
+        self,
+        job: JobLike,
+        *,
+        on: float | None = None,
+        off: float | None = None,
+        min_ms: float = 100.0,
+        gap_ms: float = 100.0,
+        baseline: Baseline = "none",
+    ) -> AuEvents:
+        """`Client.au_events`."""
+        rule = EventRule(on, off, min_ms, gap_ms, baseline)
+        return await self._driver.run(exports.au_events(self._contact, job_id(job), rule))
 
     async def checkpoints(self) -> tuple[CheckpointInfo, ...]:
         """`Client.checkpoints`."""

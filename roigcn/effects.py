@@ -32,7 +32,7 @@ class Call:
 
     method: str
     path: str
-    params: Mapping[str, str | int | None] = field(default_factory=dict)
+    params: Mapping[str, str | float | None] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, tuple[str, Any]] | None = None
     read_seconds: float | None = None

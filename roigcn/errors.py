@@ -122,6 +122,24 @@ class CheckpointPinnedError(ProblemError):
     slug = "checkpoint-pinned"
 
 
+class CheckpointUnknownError(ProblemError):
+    """The named checkpoint is not installed."""
+
+    slug = "checkpoint-unknown"
+
+
+class FormatMismatchError(ProblemError):
+    """The format, or the question, is for clips and this is a picture, or the other way round."""
+
+    slug = "format-mismatch"
+
+
+class NotExplainableError(ProblemError):
+    """The checkpoint has no graph convolution to look into."""
+
+    slug = "not-explainable"
+
+
 class JobExpiredError(ProblemError):
     """The job's data is past its retention."""
 

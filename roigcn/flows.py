@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,20 @@ from roigcn.effects import Call, Close, Emit, Flow, Read, Sleep, Stream
 from roigcn.errors import JobCancelledError, JobDeletedError, JobFailedError, NotFoundError
 from roigcn.pictures import ImageLike, Picture, Upload, VideoLike, picture_file
 from roigcn.reach import BROKEN, Contact, Patience, fetch, reach, unreachable
-from roigcn.records import CheckpointInfo, CheckpointList, Detection, Frame, Job, JobsPage
+from roigcn.records import (
+    CheckpointInfo,
+    CheckpointList,
+    Detection,
+    Frame,
+    Job,
+    JobsPage,
+)
 from roigcn.wire import Events, Lines
 
 if TYPE_CHECKING:
     import numpy as np
 
+StrPath = str | os.PathLike[str]
 JobLike = Job | Detection | UUID | str
 """Whatever stands for a job: itself, a stored detection, or an id."""
 
@@ -52,9 +61,11 @@ def job_id(job: JobLike) -> str:
         raise ValueError(f"{str(job)!r} is no job's id; ids look like 019a1f3e-7a52-7c11-9e0b-5d1f6f1f2a10") from None
 
 
-def detect(contact: Contact, image: ImageLike, roi: str, faces: str, store: bool) -> Flow[Detection]:
+def detect(
+    contact: Contact, image: ImageLike, roi: str, faces: str, store: bool, checkpoint: str | None
+) -> Flow[Detection]:
     """`POST /detect`."""
-    params = {"roi": roi, "faces": faces, "store": "true" if store else "false"}
+    params = {"roi": roi, "faces": faces, "store": "true" if store else "false", "checkpoint": checkpoint}
     # Not repeated when its answer is lost: the first one may be stored, and a second one would stand beside it.
     call = Call("POST", "/detect", params, files={"image": picture_file(image)}, repeatable=not store)
     return _DETECTION.validate_json((yield from fetch(contact, call)))
@@ -63,8 +74,7 @@ def detect(contact: Contact, image: ImageLike, roi: str, faces: str, store: bool
 def submit(
     contact: Contact,
     video: VideoLike,
-    roi: str,
-    faces: str,
+    options: Mapping[str, str | None],
     key: str | None,
     name: str | None,
     report: Callable[[int, int], None],
@@ -72,7 +82,7 @@ def submit(
     """`POST /jobs`. A key of its own makes a repeated upload give one job."""
     headers = {"Idempotency-Key": key or uuid4().hex}
     with Upload(video, report) as file:
-        call = Call("POST", "/jobs", {"roi": roi, "faces": faces}, headers, {"video": (name or file.file_name, file)})
+        call = Call("POST", "/jobs", options, headers, {"video": (name or file.file_name, file)})
         return _JOB.validate_json((yield from fetch(contact, call)))
 
 

@@ -6,7 +6,7 @@ to 1, scores from about -1 (absent) to 1 (occurred). A score is no intensity.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -33,12 +33,16 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class RoiMap:
-    """An Action Unit's map as it comes inline with `store=False`: little-endian float32 in base64, row by row."""
+    """An Action Unit's map as it comes inline with `store=False`: little-endian float32 in base64, row by row.
+
+    `to_image` leads from pixels of the map (column, row) to pixels of the upright picture, as (2, 3).
+    """
 
     height: int
     width: int
     dtype: str
     data: str
+    to_image: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
 
     def to_numpy(self) -> np.ndarray[Any, np.dtype[np.float32]]:
         """(height, width) float32, about -1 to 1."""
@@ -311,6 +315,7 @@ class CheckpointInfo:
     licence: str
     parameters: int
     weights_sha256: str
+    thresholds: dict[str, float] = field(default_factory=dict)
 
     @property
     def ref(self) -> str:

@@ -110,12 +110,9 @@ class Table:
         Raises:
             ImportError: pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError("data frames need pandas: pip install pandas") from error
         import numpy as np
 
+        pd = pandas()
         series: dict[str, Any] = {}
         for name, cells in zip(columns(self._codes), self._cells, strict=True):
             values = np.array(cells, np.float64)
@@ -134,6 +131,19 @@ class Table:
         table = pd.DataFrame(series)
         table.attrs.update(self._notes)
         return table
+
+
+def pandas() -> Any:
+    """The module, imported when it is asked for.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise ImportError("data frames need pandas: pip install pandas") from error
+    return pd
 
 
 def _kind(name: str) -> str:
