@@ -25,6 +25,8 @@ from service.detect.endpoints import router as detect_router
 from service.explain.endpoints import router as explain_router
 from service.exports.endpoints import router as exports_router
 from service.health.endpoints import router as health_router
+from service.integrations.label_studio.client import LabelStudio
+from service.integrations.label_studio.endpoints import router as label_studio_router
 from service.jobs.endpoints import router as jobs_router
 from service.listen import Listener
 from service.media.endpoints import router as media_router
@@ -46,8 +48,18 @@ _TAGS = [
     {"name": "results", "description": "What was stored: frames, faces, ROI maps."},
     {"name": "exports", "description": "Results as files for other tools, and AU events."},
     {"name": "checkpoints", "description": "The networks that are installed."},
+    {"name": "label studio", "description": "The machine learning backend of Label Studio projects."},
     {"name": "health", "description": "Whether the service lives, can work, and how much it did."},
 ]
+_ROUTERS = (
+    detect_router,
+    jobs_router,
+    results_router,
+    explain_router,
+    checkpoints_router,
+    label_studio_router,
+    health_router,
+)
 
 
 _ROUTERS = (
@@ -117,6 +129,7 @@ async def _running(settings: ServiceSettings, metrics: Metrics) -> AsyncIterator
         await run_in_threadpool(upgrade, url)
     database = Database(url, settings.database_pool)
     ringer = Ringer(settings.broker_url)
+    label_studio = LabelStudio(settings)
     try:
         async with Listener(psycopg_url(url), JOB_CHANNEL).running() as listener:
             yield Context(
@@ -127,9 +140,11 @@ async def _running(settings: ServiceSettings, metrics: Metrics) -> AsyncIterator
                 registry=Registry.open(settings.data_dir),
                 metrics=metrics,
                 ringer=ringer,
+                label_studio=label_studio,
             )
     finally:
         ringer.close()
+        await label_studio.close()
         await run_in_threadpool(database.close)
 
 

@@ -7,6 +7,8 @@ through a proxy, a rebound name or another web page.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import ipaddress
 import re
@@ -204,13 +206,47 @@ async def presented_principal(
     return await gate.principal(request, bearer.credentials if bearer else header)
 
 
+def _basic_password(request: Request) -> str | None:
+    """The password of HTTP Basic; what cannot be read is a wrong password, not none."""
+    scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        decoded = base64.b64decode(encoded, validate=True).decode("utf-8", "surrogateescape")
+    except binascii.Error:
+        return ""
+    return decoded.partition(":")[2]
+
+
+async def basic_principal(request: Request) -> Principal:
+    """The caller of a request that may also carry its key as the password of HTTP Basic.
+
+    For programs that know no other way to sign in. Not for every operation: a browser sends such credentials by itself,
+    also when another site's page makes the request.
+    """
+    password = _basic_password(request)
+    if password is None:
+        return await presented_principal(request, await _bearer(request), await _header(request))
+    gate: Gate = request.app.state.gate
+    return await gate.principal(request, password)
+
+
+async def basic_writer(request: Request) -> Principal:
+    """A caller who may send work, signed in by any of the three ways."""
+    return _must(await basic_principal(request), Scope.WRITE)
+
+
+def _must(caller: Principal, needed: Scope) -> Principal:
+    if not caller.may(needed):
+        raise Forbidden(f"This key lacks the scope '{needed}'. Use a key that was created with it.")
+    return caller
+
+
 def allows(needed: Scope) -> Callable[[Principal], Awaitable[Principal]]:
     """A dependency that lets in callers with a scope."""
 
     async def dependency(principal: Annotated[Principal, Depends(presented_principal)]) -> Principal:
-        if not principal.may(needed):
-            raise Forbidden(f"This key lacks the scope '{needed}'. Use a key that was created with it.")
-        return principal
+        return _must(principal, needed)
 
     return dependency
 
@@ -219,3 +255,4 @@ NEEDS_READ = Depends(allows(Scope.READ))
 NEEDS_ADMIN = Depends(allows(Scope.ADMIN))
 Reader = Annotated[Principal, Depends(allows(Scope.READ))]
 Writer = Annotated[Principal, Depends(allows(Scope.WRITE))]
+BasicWriter = Annotated[Principal, Depends(basic_writer)]

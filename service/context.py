@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from model.registry import Registry
 from service.bell import Ringer
 from service.database import Database
+from service.integrations.label_studio.client import LabelStudio
 from service.listen import Listener
 from service.metrics import Metrics
 from service.settings import ServiceSettings
@@ -37,6 +38,7 @@ class Context:
     registry: Registry
     metrics: Metrics
     ringer: Ringer
+    label_studio: LabelStudio
     waiting_detects: int = 0
     decoding: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     _checkpoints: dict[UUID, CheckpointRecord] = field(default_factory=dict)

@@ -191,6 +191,12 @@ class DatabaseUnavailable(Problem):
     slug, title, status = "database-unavailable", "The database does not answer", 503
 
 
+class NotConfigured(Problem):
+    """What is asked for needs settings that are not made."""
+
+    slug, title, status = "not-configured", "The service is not set up for this", 503
+
+
 class StorageFull(Problem):
     """No room for the upload."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator
 
 from worker.settings import WorkerSettings
 
@@ -23,6 +25,9 @@ class ServiceSettings(WorkerSettings):
         database_pool: connections to Postgres, and threads that use them.
         migrate: bring the database to the newest schema at start.
         worker_alive_seconds: age of a worker's heartbeat from which `/health/ready` no longer counts it.
+        label_studio_url: address of the Label Studio that media is fetched from and predictions are pushed to.
+        label_studio_token: personal access token (or legacy token) of a user there who sees the projects.
+        label_studio_media_hosts: further hosts, with commas between, that media of tasks may be fetched from.
     """
 
     host: str = "127.0.0.1"
@@ -37,3 +42,26 @@ class ServiceSettings(WorkerSettings):
     database_pool: int = Field(default=8, ge=1, le=64)
     migrate: bool = True
     worker_alive_seconds: float = Field(default=15.0, gt=0)
+    label_studio_url: str | None = None
+    label_studio_token: SecretStr | None = None
+    label_studio_media_hosts: str = ""
+
+    @field_validator("label_studio_url", "label_studio_token", mode="before")
+    @classmethod
+    def _empty_address_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("label_studio_url")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("an address such as https://label-studio.example.org is wanted")
+        return value.rstrip("/")
+
+    @property
+    def media_hosts(self) -> frozenset[str]:
+        """The hosts of `label_studio_media_hosts`, lower case."""
+        return frozenset(part.strip().lower() for part in self.label_studio_media_hosts.split(",") if part.strip())

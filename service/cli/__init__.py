@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli import assets, checkpoints, detect, explain, formats, keys, remote, serve, video
+from service.cli import assets, checkpoints, detect, explain, formats, keys, label_config, remote, serve, video
 from service.cli.output import Exit, out, warn
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ app.command(rich_help_panel=SERVER)(serve.api)
 app.command(rich_help_panel=SERVER)(serve.worker)
 app.add_typer(keys.app, name="keys", rich_help_panel=SERVER)
 app.command(rich_help_panel=SETUP)(assets.assets)
+app.command(rich_help_panel=SETUP)(label_config.label_config)
 app.add_typer(checkpoints.app, name="checkpoints", rich_help_panel=SETUP)
 
 

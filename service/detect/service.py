@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
+from typing import TypeVar
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -38,6 +39,7 @@ _LOOK_SECONDS = 1.0
 _UNSTORED_SECONDS = 120.0
 
 Gone = Callable[[], Awaitable[bool]]
+T = TypeVar("T")
 
 
 async def queue(
@@ -56,12 +58,18 @@ async def queue(
 
 
 async def answer(context: Context, job: Job, gone: Gone) -> DetectAnswer:
-    """Wait for a queued picture's result. Without one, the job is removed.
+    """Wait for a queued picture's result, see `outcome`."""
+    return await outcome(context, job, gone, _answer)
+
+
+async def outcome(context: Context, job: Job, gone: Gone, read: Callable[[sa.Connection, Context, Job], T]) -> T:
+    """Wait for a queued picture's result and read it. Without one, the job is removed.
 
     Args:
         context: the app's.
         job: as `queue` gave it.
         gone: whether the client has left; its job is then removed too.
+        read: makes the answer of the finished job's rows, in one transaction.
 
     Raises:
         Problem: the worker refused the picture, or nobody answered in time.
@@ -72,7 +80,7 @@ async def answer(context: Context, job: Job, gone: Gone) -> DetectAnswer:
         succeeded = job.state is JobState.SUCCEEDED
         if not succeeded:
             raise _why_not(job)
-        return await context.database.run(_answer, context, job)
+        return await context.database.run(read, context, job)
     finally:
         if not succeeded:
             await _remove(context, job.tenant, job.id)

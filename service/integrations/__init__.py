@@ -1,0 +1,1 @@
+"""Annotation platforms that work with the service, one folder each."""
