@@ -1,4 +1,4 @@
-"""Run by the interpreter of the platforms' own virtual environment: Label Studio's SDK judges configurations and results.
+"""Label Studio's SDK judges configurations and results; run by the interpreter of its own virtual environment.
 
 Reads a JSON object {"config": XML, "predictions": [...]} from standard input, prints the list of errors of each.
 """

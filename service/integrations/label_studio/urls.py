@@ -76,6 +76,8 @@ class Hosts:
         """
         if url.scheme not in _PORTS:
             raise RefusedUrlError(f"{_short(str(url))} is neither http nor https")
+        if url.userinfo:
+            raise RefusedUrlError("an address with a user name in it is not fetched")
         if not self.is_label_studio(url) and not {url.host.lower(), _netloc(url)} & self.others:
             raise RefusedUrlError(
                 f"media of {_netloc(url)} is not fetched: it is neither {self.base} (ROIGCN_LABEL_STUDIO_URL) nor "
