@@ -25,6 +25,7 @@ from service.detect.endpoints import router as detect_router
 from service.explain.endpoints import router as explain_router
 from service.exports.endpoints import router as exports_router
 from service.health.endpoints import router as health_router
+from service.integrations.label_studio import courier
 from service.integrations.label_studio.client import LabelStudio
 from service.integrations.label_studio.endpoints import router as label_studio_router
 from service.jobs.endpoints import router as jobs_router
@@ -95,7 +96,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with _running(settings, metrics) as context:
+        async with _running(settings, metrics) as context, courier.running(context):
             app.state.context = context
             app.state.gate = _gate(context.database)
             yield

@@ -28,6 +28,7 @@ class Context:
 
     Attributes:
         waiting_detects: requests to `/detect` that wait for a worker now.
+        courier_bell: set when there is a new delivery to another system.
         decoding: bounds the processes that decode single pictures of clips.
     """
 
@@ -40,6 +41,7 @@ class Context:
     ringer: Ringer
     label_studio: LabelStudio
     waiting_detects: int = 0
+    courier_bell: asyncio.Event = field(default_factory=asyncio.Event)
     decoding: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     _checkpoints: dict[UUID, CheckpointRecord] = field(default_factory=dict)
 

@@ -210,3 +210,29 @@ workers = sa.Table(
     sa.Column("started_at", _Time, nullable=False, server_default=_now),
     sa.Column("seen_at", _Time, nullable=False, server_default=_now),
 )
+
+_OPEN_DELIVERY = sa.text("state IN ('fetching', 'analysing')")
+
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("id", pg.UUID(as_uuid=True), primary_key=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),  # the system that gets it
+    sa.Column("identity", sa.Text, nullable=False),  # equal for two requests for the same
+    sa.Column("target", pg.JSONB, nullable=False),  # what that system needs, in its own words
+    sa.Column("job_id", pg.UUID(as_uuid=True), sa.ForeignKey("jobs.id", ondelete="SET NULL")),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("detail", sa.Text),
+    sa.Column("due_at", _Time, nullable=False, server_default=_now),
+    sa.Column("lease", pg.UUID(as_uuid=True)),
+    sa.Column("lease_until", _Time),
+    sa.Column("created_at", _Time, nullable=False, server_default=_now),
+    sa.Column("finished_at", _Time),
+    sa.CheckConstraint("state IN ('fetching','analysing','delivered','failed')", name="state"),
+    sa.Index("uq_deliveries_open", "tenant", "kind", "identity", unique=True, postgresql_where=_OPEN_DELIVERY),
+    sa.Index("ix_deliveries_due", "kind", "due_at", postgresql_where=_OPEN_DELIVERY),
+    sa.Index("ix_deliveries_tenant_kind", "tenant", "kind", "id"),
+    sa.Index("ix_deliveries_job_id", "job_id", postgresql_where=sa.text("job_id IS NOT NULL")),
+)

@@ -11,7 +11,7 @@ import base64
 import binascii
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -76,13 +76,15 @@ class LabelStudio:
             )
         return self.hosts
 
-    async def fetch(self, address: str, task: int | None, sink: Callable[[bytes], object], *, limit_bytes: int) -> int:
+    async def fetch(
+        self, address: str, task: int | None, sink: Callable[[bytes], Awaitable[object]], *, limit_bytes: int
+    ) -> int:
         """Stream a task's medium.
 
         Args:
             address: from the task's data.
             task: the task's id.
-            sink: takes the pieces; called in the event loop's thread, so it should be quick.
+            sink: takes the pieces in order.
             limit_bytes: the most that is taken.
 
         Returns:
@@ -141,7 +143,7 @@ class LabelStudio:
         raise _refusal(base, answer.status_code, answer.text)
 
     async def _stream(
-        self, hosts: Hosts, url: httpx.URL, sink: Callable[[bytes], object], limit_bytes: int
+        self, hosts: Hosts, url: httpx.URL, sink: Callable[[bytes], Awaitable[object]], limit_bytes: int
     ) -> int | httpx.URL:
         """Bytes taken, or where it is said to lie instead."""
         own = hosts.is_label_studio(url)
@@ -184,7 +186,7 @@ class LabelStudio:
         return access, _ends_at(access)
 
 
-async def _pour(answer: httpx.Response, sink: Callable[[bytes], object], limit_bytes: int, host: str) -> int:
+async def _pour(answer: httpx.Response, sink: Callable[[bytes], Awaitable[object]], limit_bytes: int, host: str) -> int:
     declared = answer.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit_bytes:
         raise _too_large(host, limit_bytes)
@@ -193,7 +195,7 @@ async def _pour(answer: httpx.Response, sink: Callable[[bytes], object], limit_b
         taken += len(piece)
         if taken > limit_bytes:
             raise _too_large(host, limit_bytes)
-        sink(piece)
+        await sink(piece)
     return taken
 
 

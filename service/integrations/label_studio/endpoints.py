@@ -8,13 +8,14 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.routing import APIRoute
 
-from service.auth import BasicWriter, basic_writer
+from service.auth import BasicWriter, Reader, basic_writer
 from service.context import Ctx
 from service.integrations.label_studio import service
 from service.integrations.label_studio.schemas import (
     HealthAnswer,
     PredictAnswer,
     PredictRequest,
+    PushesAnswer,
     SetupAnswer,
     SetupRequest,
     WebhookAnswer,
@@ -88,6 +89,12 @@ async def predict(request: Request, body: PredictRequest, context: Ctx, caller: 
     the one face that the annotator's click or box means is answered.
     """
     return await service.predict(context, caller.tenant, body, request.is_disconnected)
+
+
+@router.get("/pushes", summary="List pushes", responses=problems())
+async def pushes(context: Ctx, caller: Reader) -> PushesAnswer:
+    """The newest hundred clips of tasks: which are fetched, analysed, delivered, and why one is not."""
+    return await service.pushes(context, caller.tenant)
 
 
 @router.post("/webhook", summary="Hear of an event", responses=problems())

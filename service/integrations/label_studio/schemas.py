@@ -10,6 +10,8 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from worker.store.deliveries import DeliveryState
+
 _CONFIG = (
     '<View><Image name="img" value="$image"/><RectangleLabels name="face" toName="img"><Label value="face"/>'
     '</RectangleLabels><Choices name="aus" toName="img" perRegion="true" choice="multiple"><Choice value="AU12"/>'
@@ -135,7 +137,7 @@ class PushBlock(BaseModel):
     id: UUID
     task: int
     project: str | None
-    state: str = Field(description="waiting, delivered or failed")
+    state: DeliveryState
     job: UUID | None = Field(description="The clip's job; null until the clip is fetched")
     attempts: int = Field(description="Failed attempts so far")
     detail: str | None = Field(description="What went wrong last")
@@ -154,7 +156,7 @@ class PushesAnswer(BaseModel):
                             "id": "019a1f3e-7a52-7c11-9e0b-5d1f6f1f2a10",
                             "task": 12,
                             "project": "3.1795344093",
-                            "state": "waiting",
+                            "state": "analysing",
                             "job": None,
                             "attempts": 0,
                             "detail": None,

@@ -17,14 +17,23 @@ from model.manifest import CropRule
 from service.checkpoints.service import in_use
 from service.context import Context
 from service.detect import service as detect
+from service.integrations.label_studio import courier
 from service.integrations.label_studio.client import LabelStudioError
 from service.integrations.label_studio.config import LabelConfig, LabelConfigError, Medium, parse_config
 from service.integrations.label_studio.interactive import picked_face
 from service.integrations.label_studio.results import Picture, certainty, needs_maps, picture_results
-from service.integrations.label_studio.schemas import PredictAnswer, Prediction, PredictRequest, TaskBlock
+from service.integrations.label_studio.schemas import (
+    PredictAnswer,
+    Prediction,
+    PredictRequest,
+    PushBlock,
+    PushesAnswer,
+    TaskBlock,
+)
 from service.integrations.label_studio.validate import problems_of
 from service.integrations.label_studio.version import model_version
 from service.problems import CheckpointUnavailable, NotConfigured, Problem, Validation
+from worker.store.deliveries import Delivery, DeliveryRepository
 from worker.store.jobs import JobRepository
 from worker.store.records import Job, JobOptions, RoiStorage
 from worker.store.results import ResultRepository
@@ -98,20 +107,23 @@ async def predict(context: Context, tenant: str, request: PredictRequest, gone: 
     slots = asyncio.Semaphore(_AT_ONCE)
     deadline = asyncio.get_running_loop().time() + _REQUEST_SECONDS
 
-    async def one(task: TaskBlock) -> Prediction:
+    async def one(task: TaskBlock) -> list[Prediction]:
         async with slots:
             if asyncio.get_running_loop().time() > deadline:
                 raise LabelStudioError("the time of the request was over before this task; ask again")
             medium = _medium(config, task)
+            if medium.kind == "video":
+                await _order(context, tenant, request, medium, task)
+                return []
             analysed = await _analyse(context, tenant, config, medium, task, gone)
-            return _prediction(config, medium, analysed, range(len(analysed.picture.faces)), whole=True)
+            return [_prediction(config, medium, analysed, range(len(analysed.picture.faces)), whole=True)]
 
     outcomes = await asyncio.gather(*(one(task) for task in request.tasks), return_exceptions=True)
     errors: list[str] = []
     results: list[list[Prediction] | Prediction] = []
     for task, outcome in zip(request.tasks, outcomes, strict=True):
-        if isinstance(outcome, Prediction):
-            results.append([outcome])
+        if isinstance(outcome, list):
+            results.append(outcome)
             continue
         if not isinstance(outcome, LabelStudioError | Problem):
             raise outcome
@@ -122,6 +134,45 @@ async def predict(context: Context, tenant: str, request: PredictRequest, gone: 
     if setup and len(setup) == len(outcomes):
         raise NotConfigured(f"{setup[0]}.")
     return PredictAnswer(results=results, errors=errors)
+
+
+async def pushes(context: Context, tenant: str) -> PushesAnswer:
+    """The tenant's newest pushes and how they stand."""
+
+    def read(connection: sa.Connection) -> list[Delivery]:
+        return DeliveryRepository(connection).list(tenant, courier.KIND)
+
+    return PushesAnswer(
+        pushes=[
+            PushBlock(
+                id=delivery.id,
+                task=delivery.target["task"],
+                project=delivery.target["project"],
+                state=delivery.state,
+                job=delivery.job_id,
+                attempts=delivery.attempts,
+                detail=delivery.detail,
+                created_at=delivery.created_at,
+            )
+            for delivery in await context.database.run(read)
+        ]
+    )
+
+
+async def _order(context: Context, tenant: str, request: PredictRequest, medium: Medium, task: TaskBlock) -> None:
+    """Have a clip analysed, and its predictions pushed when they are there."""
+    context.label_studio.configured()
+    if task.id is None:
+        raise Validation("The task has no id that the clip's predictions could be pushed to.")
+    errand = courier.Errand(
+        task=task.id,
+        project=request.project,
+        address=task.data[medium.key],
+        medium=medium.name,
+        fps=medium.fps(task.data),
+        label_config=request.label_config,
+    )
+    await courier.order(context, tenant, errand, await present_version(context, request.label_config))
 
 
 async def _interactive(
@@ -153,9 +204,11 @@ async def _analyse(
 ) -> _Analysed:
     """Fetch a picture and have it analysed. Nothing of it stays in the service's store."""
     data = bytearray()
-    await context.label_studio.fetch(
-        task.data[medium.key], task.id, data.extend, limit_bytes=context.settings.max_image_bytes
-    )
+
+    async def pour(piece: bytes) -> None:
+        data.extend(piece)
+
+    await context.label_studio.fetch(task.data[medium.key], task.id, pour, limit_bytes=context.settings.max_image_bytes)
     roi = RoiStorage.FULL if needs_maps(config, medium) else RoiStorage.PEAKS
     with detect.place_in_queue(context):
         job = await detect.queue(context, tenant, bytes(data), JobOptions(roi=roi, store=False))

@@ -53,6 +53,8 @@ def _labels(config: LabelConfig, control: Control, value: Mapping[str, Any]) -> 
         return
     key = "labels" if control.kind == "videorectangle" else control.kind
     said = value.get(key)
+    if key == "labels" and said is None and not any(_known(config, control)):
+        return  # boxes without a control that would name them
     if not isinstance(said, list) or not said:
         yield f"it has no {key}"
         return
