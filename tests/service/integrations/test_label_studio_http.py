@@ -396,6 +396,10 @@ def test_addresses_of_others_are_refused(address: str) -> None:
         HOSTS.resolve(address, 7)
 
 
+async def forget(_: bytes) -> None:
+    """A sink of nothing."""
+
+
 def test_an_access_token_is_kept_while_it_lives(office: Station) -> None:
     office.files["/data/upload/3/kept.jpg"] = b"bytes"
 
@@ -404,7 +408,7 @@ def test_an_access_token_is_kept_while_it_lives(office: Station) -> None:
         client = LabelStudio(settings)
         try:
             for _ in range(times):
-                await client.fetch("/data/upload/3/kept.jpg", None, lambda _: None, limit_bytes=10)
+                await client.fetch("/data/upload/3/kept.jpg", None, forget, limit_bytes=10)
         finally:
             await client.close()
 
@@ -422,7 +426,7 @@ def test_redirects_end(office: Station) -> None:
     async def fetch() -> None:
         client = LabelStudio(ServiceSettings(label_studio_url=office.url, label_studio_token=PERSONAL_TOKEN))
         try:
-            await client.fetch("/round", None, lambda _: None, limit_bytes=10)
+            await client.fetch("/round", None, forget, limit_bytes=10)
         finally:
             await client.close()
 
