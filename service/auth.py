@@ -226,7 +226,7 @@ async def basic_principal(request: Request) -> Principal:
     """
     password = _basic_password(request)
     if password is None:
-        return await presented_principal(request, await _bearer(request), await _header(request))
+        return await presented_principal(request, await bearer_scheme(request), await header_scheme(request))
     gate: Gate = request.app.state.gate
     return await gate.principal(request, password)
 
