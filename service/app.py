@@ -52,16 +52,6 @@ _TAGS = [
     {"name": "label studio", "description": "The machine learning backend of Label Studio projects."},
     {"name": "health", "description": "Whether the service lives, can work, and how much it did."},
 ]
-_ROUTERS = (
-    detect_router,
-    jobs_router,
-    results_router,
-    explain_router,
-    checkpoints_router,
-    label_studio_router,
-    health_router,
-)
-
 
 _ROUTERS = (
     detect_router,
@@ -72,6 +62,7 @@ _ROUTERS = (
     exports_router,
     explain_router,
     checkpoints_router,
+    label_studio_router,
     health_router,
 )
 
