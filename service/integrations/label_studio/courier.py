@@ -200,6 +200,7 @@ class _Courier:
             mime=sink.mime or "application/octet-stream",
             name=PurePosixPath(urlsplit(errand.address).path).name[-200:] or None,
             options=JobOptions(roi=RoiStorage.PEAKS),
+            checkpoint_id=None,
             idempotency_key=f"{KIND}-{delivery.id}",
         )
         await context.database.run(lambda c: DeliveryRepository(c).analysing(delivery, job.id))
