@@ -18,6 +18,7 @@ from model.registry import Registry
 from service import errors, openapi
 from service.auth import Gate, check_exposure, is_loopback
 from service.bell import Ringer
+from service.camera.endpoints import router as camera_router
 from service.checkpoints.endpoints import router as checkpoints_router
 from service.context import Context
 from service.database import Database
@@ -60,6 +61,7 @@ _ROUTERS = (
     whole_job_router,
     media_router,
     exports_router,
+    camera_router,
     explain_router,
     checkpoints_router,
     label_studio_router,

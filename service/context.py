@@ -29,6 +29,7 @@ class Context:
     Attributes:
         waiting_detects: requests to `/detect` that wait for a worker now.
         courier_bell: set when there is a new delivery to another system.
+        cameras: sockets of `/camera` that are open.
         decoding: bounds the processes that decode single pictures of clips.
     """
 
@@ -42,6 +43,7 @@ class Context:
     label_studio: LabelStudio
     waiting_detects: int = 0
     courier_bell: asyncio.Event = field(default_factory=asyncio.Event)
+    cameras: int = 0
     decoding: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     _checkpoints: dict[UUID, CheckpointRecord] = field(default_factory=dict)
 

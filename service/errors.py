@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import secrets
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -47,18 +48,23 @@ _MUCH_BYTES = 1 << 20
 
 def problem_response(request: Request, problem: Problem) -> JSONResponse:
     """The response for a problem: document, status and headers."""
-    body = {
-        "type": problem.slug,
-        "title": problem.title,
-        "status": problem.status,
-        "detail": problem.detail,
-        "instance": request.scope.get("path", ""),
-        **problem.extra,
-    }
+    body = problem_document(problem, request.scope.get("path", ""))
     headers = problem.headers
     if problem.status in _NOT_LET_IN and _announces_much(request):
         headers = {**headers, "Connection": "close"}
     return JSONResponse(body, status_code=problem.status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def problem_document(problem: Problem, instance: str) -> dict[str, Any]:
+    """The members of a problem document; `instance` is the path of the request."""
+    return {
+        "type": problem.slug,
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail,
+        "instance": instance,
+        **problem.extra,
+    }
 
 
 def _announces_much(request: Request) -> bool:

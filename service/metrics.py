@@ -29,6 +29,12 @@ class Metrics:
         self.detects_waiting = Gauge(
             "roigcn_detects_waiting", "Requests to /detect that wait for a worker", registry=self.registry
         )
+        self.camera_frames = Counter(
+            "roigcn_camera_frames",
+            "Frames that came over /camera by what became of them",
+            ["outcome"],
+            registry=self.registry,
+        )
         self.jobs = Gauge("roigcn_jobs", "Unfinished jobs by kind and state", ["kind", "state"], registry=self.registry)
         self.workers = Gauge("roigcn_workers", "Live worker processes by queue", ["queue"], registry=self.registry)
 

@@ -20,6 +20,7 @@ class ServiceSettings(WorkerSettings):
         detect_seconds: how long `POST /detect` waits for a worker before it answers 503.
         explain_seconds: how long a request to look inside the network waits for a worker before it is answered 503.
         max_waiting_detects: requests to `/detect` that wait at once; more are answered 503 (`queue-full`).
+        max_cameras: sockets of `/camera` that are open at once; more are closed with 4429 (`rate-limited`).
         max_queued_videos: clips of one tenant that wait at once; more are answered 503 (`queue-full`).
         upload_idle_seconds: longest pause within an upload.
         database_pool: connections to Postgres, and threads that use them.
@@ -37,6 +38,7 @@ class ServiceSettings(WorkerSettings):
     detect_seconds: float = Field(default=20.0, gt=0)
     explain_seconds: float = Field(default=60.0, gt=0)
     max_waiting_detects: int = Field(default=256, ge=1)
+    max_cameras: int = Field(default=16, ge=0)
     max_queued_videos: int = Field(default=1000, ge=1)
     upload_idle_seconds: float = Field(default=60.0, gt=0)
     database_pool: int = Field(default=8, ge=1, le=64)

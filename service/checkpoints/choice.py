@@ -19,10 +19,13 @@ from worker.store.errors import CheckpointConflictError
 
 _CLOSE = {"Connection": "close"}  # the body of the request will not be read
 
+REF_PATTERN = rf"{NAME_PATTERN.removesuffix('$')}(:{VERSION_PATTERN.removeprefix('^').removesuffix('$')})?$"
+"""`NAME` or `NAME:VERSION`."""
+
 CheckpointRef = Annotated[
     str | None,
     Query(
-        pattern=rf"{NAME_PATTERN.removesuffix('$')}(:{VERSION_PATTERN.removeprefix('^').removesuffix('$')})?$",
+        pattern=REF_PATTERN,
         description="`NAME` (its newest version) or `NAME:VERSION` of an installed checkpoint; by default the active "
         "one. A worker that has not loaded it yet does so first, which takes seconds",
         examples=["w18s-rendered", "w18s-rendered:1"],

@@ -15,12 +15,12 @@ export async function exportButtons(place, job) {
   }
   place.parentElement.hidden = formats.length === 0;
   place.replaceChildren(
-    ...formats.map((format) => {
-      const button = el("button", { type: "button", title: format.summary ?? format.description ?? "", "data-format": format.name }, format.title ?? format.name);
+    ...formats.filter((format) => format.kinds.includes("video")).map((format) => {
+      const button = el("button", { type: "button", title: format.title, "data-format": format.name }, format.name);
       button.addEventListener("click", trying(async () => {
         button.disabled = true;
         try {
-          say(`Saved ${await download(`jobs/${job}/export?format=${encodeURIComponent(format.name)}`, `${job}.${format.suffix ?? "dat"}`)}.`);
+          say(`Saved ${await download(`jobs/${job}/export?format=${encodeURIComponent(format.name)}`, `${job}${format.suffix}`)}.`);
         } finally {
           button.disabled = false;
         }

@@ -1,0 +1,1 @@
+"""`/camera`: frames of a camera over a WebSocket, each answered within moments, none of them kept."""
