@@ -186,7 +186,7 @@ export function startClip(section) {
     await openPlayer(signal);
     if (["succeeded", "cancelled", "failed"].includes(moved.state)) {
       await events.load(job.id, signal);
-      await exportButtons(exportsPlace, job.id);
+      await exportButtons(exportsPlace, job.id, events);
     }
     return undefined;
   });

@@ -6,7 +6,7 @@ import { say, trying } from "./notices.js";
 let formats = null;
 
 /** Fills `place` with a button for each format of `GET /exports`; without formats the whole card is hidden. */
-export async function exportButtons(place, job) {
+export async function exportButtons(place, job, events) {
   try {
     formats ??= (await getJson("exports")).formats;
   } catch (error) {
@@ -20,7 +20,7 @@ export async function exportButtons(place, job) {
       button.addEventListener("click", trying(async () => {
         button.disabled = true;
         try {
-          say(`Saved ${await download(`jobs/${job}/export?format=${encodeURIComponent(format.name)}`, `${job}${format.suffix}`)}.`);
+          say(`Saved ${await download(`jobs/${job}/export?${format.events ? events.query({ format: format.name, partial: true }) : new URLSearchParams({ format: format.name, partial: true })}`, `${job}${format.suffix}`)}.`);
         } finally {
           button.disabled = false;
         }

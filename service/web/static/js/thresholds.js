@@ -28,6 +28,13 @@ export class Thresholds extends EventTarget {
     return this.#moved.size > 0;
   }
 
+  /** The AUs that were moved, by the value that they were moved to. */
+  movedByValue() {
+    const groups = new Map();
+    for (const [au, value] of this.#moved) groups.set(value, [...(groups.get(value) ?? []), au]);
+    return groups;
+  }
+
   set(au, value) {
     this.#moved.set(au, value);
     this.dispatchEvent(new Event("change"));
