@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -125,7 +126,7 @@ class Run:
         devices: number of devices, or "auto".
 
     Raises:
-        TrainingError: the folder holds a run of another configuration, or of other data.
+        TrainingError: the folder holds a run of another configuration, or of other data; or there is no such device.
     """
 
     def __init__(
@@ -139,9 +140,13 @@ class Run:
     ) -> None:
         self.config, self.faces, self.folder = config, faces, folder
         strategy = "auto" if devices in (1, "auto") else "ddp"
-        self.fabric = Fabric(
-            accelerator=accelerator, devices=devices, strategy=strategy, precision=config.optimiser.precision
-        )
+        try:
+            self.fabric = Fabric(
+                accelerator=accelerator, devices=devices, strategy=strategy, precision=config.optimiser.precision
+            )
+        except (ValueError, RuntimeError, MisconfigurationException) as error:
+            where = f"{devices} devices of {accelerator!r} in {config.optimiser.precision}"
+            raise TrainingError(f"cannot train on {where}: {error}") from error
         self.fabric.launch()
         torch.manual_seed(config.seed)
         folder.mkdir(parents=True, exist_ok=True)
@@ -300,7 +305,11 @@ class Run:
 
 
 def run_identity(config: TrainConfig) -> str:
-    """What must not change between start and resume."""
+    """What must not change between start and resume: where pre-trained weights lie may, their file's name may not."""
+    weights = config.network.backbone_weights
+    if weights is not None:
+        network = config.network.model_copy(update={"backbone_weights": Path(weights.name)})
+        config = config.model_copy(update={"network": network})
     return config.model_dump_json(exclude={"log", "summary", "data"})
 
 

@@ -13,7 +13,7 @@ import torch
 
 from training.config import TrainConfig
 from training.data.shards import FaceShards, find_shards
-from training.loop import Progress, Run, build_network, learning_rate
+from training.loop import Progress, Run, build_network, learning_rate, run_identity
 from training.state import PREVIOUS, STATE, TrainingError, carry_weights, load_state, save_state
 
 
@@ -221,3 +221,12 @@ def test_every_variant_trains(tiny_config: TrainConfig, toy_data: Path, tmp_path
     config = changed(tiny_config, network={"variant": variant}, optimiser={"steps": 2})
     run = trained(config, toy_data, tmp_path)
     assert all(torch.isfinite(value).all() for value in run.evaluated_state.values() if value.is_floating_point())
+
+
+def test_pre_trained_weights_may_lie_elsewhere_on_resume(tiny_config: TrainConfig) -> None:
+    here, there, other = (
+        run_identity(changed(tiny_config, network={"backbone_weights": path}))
+        for path in ("/a/hrnet.pth", "/b/hrnet.pth", "/a/other.pth")
+    )
+    assert here == there != other
+    assert "/a" not in here

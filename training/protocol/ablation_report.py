@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from training.loop import run_identity
 from training.protocol.ablation import CellResult, difference
 from training.protocol.cautions import NOISE_FLOOR, TITLES, cautions
 from training.protocol.paper import PublishedTable, published
@@ -38,14 +39,14 @@ def write_study(out: Path, study: Study, people: People, results: Sequence[CellR
 
 def study_cautions(study: Study, people: People, results: Sequence[CellResult]) -> list[str]:
     """What a reader must know before comparing the cells with each other or with the paper."""
-    found = [line for line in cautions(people, results[0].scores[0]) if "`network.variant`" not in line]
+    found = cautions(people, results[0].scores[0], study.varied)
     if study.paper_dataset and study.paper_dataset != people.dataset:
         found.append(
             f"The paper did this on {TITLES[study.paper_dataset]}; its numbers stand beside for orientation and are of "
             "other faces."
         )
     if len(results[0].seeds) < 3:
-        found.append(f"{len(results[0].seeds)} seeds: the spread over seeds is hardly known.")
+        found.append("Fewer than three seeds: how much chance there is in training is hardly known.")
     return found
 
 
@@ -152,7 +153,7 @@ def study_json(study: Study, people: People, results: Sequence[CellResult]) -> d
                     for name in ("f1", "f1_always", "f1_threshold", "auc", "pr_auc")
                 },
                 "published_mean_f1_percent": table.printed_mean[result.cell.name] if table else None,
-                "config": result.scores[0][0].trial.config.model_dump(mode="json"),
+                "config": json.loads(run_identity(result.scores[0][0].trial.config)),
             }
             for result in results
         },

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -19,8 +19,14 @@ NOISE_FLOOR = (
 )
 
 
-def cautions(people: People, scores: Sequence[TrialScores]) -> list[str]:
-    """What a reader must know before comparing the numbers with the paper's."""
+def cautions(people: People, scores: Sequence[TrialScores], varied: Collection[str] = ()) -> list[str]:
+    """What a reader must know before comparing the numbers with the paper's.
+
+    Args:
+        people: whose faces.
+        scores: of the folds.
+        varied: keys of the recipe ("section.key") that a study varies on purpose.
+    """
     config, dataset = scores[0].trial.config, people.dataset
     found = []
     done = [one.trial.fold.name for one in scores]
@@ -44,7 +50,7 @@ def cautions(people: People, scores: Sequence[TrialScores]) -> list[str]:
             found.append(
                 "The backbone began with random weights; the paper's began with ImageNet's (`--backbone-weights`)."
             )
-        changed = departures(config, dataset)
+        changed = departures(config, dataset, varied)
         if changed:
             found.append(f"The recipe departs from the paper's: {', '.join(changed)}.")
         held_out = len(scores[0].trial.fold.held_out)
@@ -62,7 +68,7 @@ def cautions(people: People, scores: Sequence[TrialScores]) -> list[str]:
     return found
 
 
-def departures(config: TrainConfig, dataset: str) -> list[str]:
+def departures(config: TrainConfig, dataset: str, varied: Collection[str] = ()) -> list[str]:
     """Keys of a recipe that differ from the paper's for the data set, with their values."""
     try:
         paper = load_config(f"paper_{dataset}")
@@ -73,6 +79,7 @@ def departures(config: TrainConfig, dataset: str) -> list[str]:
     different = []
     for section, values in theirs.items():
         for key, value in values.items():
-            if mine[section][key] != value and (section, key) != ("network", "backbone_weights"):
-                different.append(f"`{section}.{key}` {mine[section][key]} instead of {value}")
+            named = f"{section}.{key}"
+            if mine[section][key] != value and named not in ("network.backbone_weights", *varied):
+                different.append(f"`{named}` {mine[section][key]} instead of {value}")
     return different

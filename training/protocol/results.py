@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from typing import Any
 
+from training.loop import run_identity
 from training.protocol.cautions import cautions
 from training.protocol.measure import COUNTED, RANKED, ProtocolMeasures
 from training.protocol.paper import published
@@ -54,7 +56,7 @@ def as_json(people: People, scores: Sequence[TrialScores], measures: ProtocolMea
             }
             for one, fold in zip(scores, measures.folds, strict=True)
         },
-        "config": scores[0].trial.config.model_dump(mode="json"),
+        "config": json.loads(run_identity(scores[0].trial.config)),
     }
 
 

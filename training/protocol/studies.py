@@ -56,6 +56,12 @@ class Study:
     baseline: str
     paper_dataset: str = ""
 
+    @property
+    def varied(self) -> frozenset[str]:
+        """Keys of the recipe, "section.key", that the cells set or change."""
+        keys = {f"{section}.{key}" for cell in self.cells for section, part in cell.changes.items() for key in part}
+        return frozenset(keys | {"target.sigma"} if any(cell.sigma_factor != 1 for cell in self.cells) else keys)
+
 
 def _variant(name: str, title: str) -> Cell:
     return Cell(name, title, {"network": {"variant": name}})

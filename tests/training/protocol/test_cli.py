@@ -114,6 +114,8 @@ def test_folds_done_one_by_one_meet_in_one_report(toy_data: Path, tmp_path: Path
         (["--hold-out", "99"], "hold out fewer"),
         (["--config", "nonsense"], "no configuration named"),
         (["--backbone-weights", "nowhere.pth"], "nowhere.pth"),
+        (["--accelerator", "abacus"], "cannot train on 1 devices of 'abacus'"),
+        (["--precision", "8-bit"], "optimiser.precision"),
     ],
 )
 def test_mistakes_end_in_one_clear_line(
