@@ -61,6 +61,7 @@ def check_pictures(folder: Path, *names: str) -> None:
         assert min(picture.shape[:2]) > 300
 
 
+@pytest.mark.timeout(900)  # imports everything in a process of its own: slow on a busy machine
 def test_a_killed_protocol_goes_on_and_ends_with_the_same_numbers(toy_data: Path, tmp_path: Path, recipe: Path) -> None:
     whole = roigcn("protocol", "rendered", toy_data, "--out", tmp_path / "whole", "--config", recipe)
     assert whole.exit_code == 0, whole.output

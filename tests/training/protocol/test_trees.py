@@ -43,6 +43,7 @@ def roigcn(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("dataset", ["bp4d", "disfa"])
 def test_from_the_tree_to_the_report(tmp_path: Path, dataset: str) -> None:
     if dataset == "bp4d":
