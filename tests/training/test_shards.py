@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +49,26 @@ def test_identities_do_not_meet_across_shards(tmp_path: Path) -> None:
     for outside in (-1, 12):
         with pytest.raises(IndexError):
             faces.face(outside)
+
+
+MANY_FILES = """
+import resource, sys
+from pathlib import Path
+from training.data.shards import FaceShards, ShardError
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, int(sys.argv[2])))
+try:
+    faces = FaceShards([Path(sys.argv[1])] * 100, ("AU4",))
+    print(len(faces), faces.face(599)[0].shape)
+except ShardError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(("hard", "says"), [(4096, "600 (48, 48, 3)"), (64, "raise it (`ulimit -n 65536`)")])
+def test_more_shards_than_files_may_be_open(tmp_path: Path, hard: int, says: str) -> None:
+    command = [sys.executable, "-c", MANY_FILES, str(write(tmp_path / "a.npz")), str(hard)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert says in result.stdout, result.stderr
 
 
 def test_another_process_opens_the_files_itself(tmp_path: Path) -> None:

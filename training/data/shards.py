@@ -19,6 +19,7 @@ held out by whole shards or by subjects.
 
 from __future__ import annotations
 
+import errno
 import os
 import zipfile
 import zlib
@@ -110,6 +111,10 @@ def read_shard(path: Path, au_codes: Sequence[str], first_identity: int = 0) -> 
     except FileNotFoundError as error:
         raise ShardError(f"{path}: no such file") from error
     except (zipfile.BadZipFile, EOFError, ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EMFILE:
+            raise ShardError(
+                f"{path}: too many open files for this system's limit; raise it (`ulimit -n 65536`) and run again"
+            ) from error
         raise ShardError(f"{path}: broken ({error}); render or copy this shard again") from error
 
     images, landmarks = arrays["images"], arrays["landmarks"]
@@ -165,6 +170,22 @@ def write_shard(path: Path, arrays: Mapping[str, npt.NDArray[np.generic]]) -> No
         raise
 
 
+def allow_open_files(shards: int) -> None:
+    """Raise this process's limit on open files, as far as the system lets it, to what so many shards need.
+
+    A mapped array keeps its file open, and 1024 files are a usual limit: a data set of 400 people is more than that.
+    """
+    try:
+        import resource
+    except ImportError:  # no such limit on Windows
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = 3 * shards + 512
+    if soft != resource.RLIM_INFINITY and needed > soft:
+        highest = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest, hard))
+
+
 class FaceShards:
     """Several shards as one sequence of faces.
 
@@ -181,6 +202,7 @@ class FaceShards:
     def __init__(self, paths: Sequence[Path], au_codes: Sequence[str], chosen: npt.ArrayLike | None = None) -> None:
         if not paths:
             raise ShardError("no shards given; render some with `roigcn render`")
+        allow_open_files(len(paths))
         self.au_codes = tuple(au_codes)
         self.shards: list[Shard] = []
         people = 0

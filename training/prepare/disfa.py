@@ -207,7 +207,8 @@ class Disfa:
         for folder in sorted(self.labels.glob("SN[0-9][0-9][0-9]")):
             path = folder / f"{folder.name}_{self.au_codes[0].lower()}.txt"
             try:
-                found[folder.name] = sum(1 for line in path.open("rb") if line.strip())
+                with path.open("rb") as file:
+                    found[folder.name] = sum(1 for line in file if line.strip())
             except OSError:
                 found[folder.name] = 0  # named when the subject's turn comes
         return found

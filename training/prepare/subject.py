@@ -15,15 +15,68 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from model.values import Float32Array
 from training.data.shards import ShardError, write_shard
 from training.prepare.crops import Cutter, StoredFace
-from training.prepare.source import NO_LABEL, Source
+from training.prepare.source import NO_LABEL, Sample, Source
 
 RECORDS = "records"
 
 
 class StoppedError(Exception):
     """The preparation was asked to stop."""
+
+
+class Shelf:
+    """The faces of the shard that is being filled; their pictures lie in one array from the start.
+
+    Args:
+        subject: whom they show.
+        au_codes: K Action Units.
+        size: side of the pictures, pixels.
+        room: most faces.
+    """
+
+    def __init__(self, subject: str, au_codes: tuple[str, ...], size: int, room: int) -> None:
+        self.subject, self.au_codes = subject, au_codes
+        self._images = np.empty((room, size, size, 3), np.uint8)  # the system gives the memory as it is filled
+        self._landmarks: list[Float32Array] = []
+        self._faces: list[tuple[Sample, str]] = []
+
+    def __len__(self) -> int:
+        return len(self._faces)
+
+    @property
+    def full(self) -> bool:
+        """Whether no face fits in any more."""
+        return len(self) == len(self._images)
+
+    def add(self, face: StoredFace) -> None:
+        """Put a face in."""
+        self._images[len(self)] = face.crop.pixels
+        self._landmarks.append(face.crop.landmarks)
+        self._faces.append((face.sample, face.origin))
+
+    def clear(self) -> None:
+        """Begin the next shard."""
+        self._landmarks.clear()
+        self._faces.clear()
+
+    def members(self) -> dict[str, npt.NDArray[np.generic]]:
+        """The arrays of the shard, see `training.data.shards` and `training.data.prepared`."""
+        samples = [sample for sample, _ in self._faces]
+        return {
+            "images": self._images[: len(self)],
+            "landmarks": np.stack(self._landmarks).astype(np.float32),
+            "labels": np.stack([sample.labels for sample in samples]).astype(np.int8),
+            "weights": np.stack([sample.weights for sample in samples]).astype(np.float32),
+            "au_codes": np.array(self.au_codes),
+            "identities": np.zeros(len(self), np.int64),
+            "subject": np.array([self.subject]),
+            "frames": np.array([sample.frame for sample in samples], np.int64),
+            "tasks": np.array([sample.task for sample in samples]),
+            "landmark_sources": np.array([origin for _, origin in self._faces]),
+        }
 
 
 @dataclass(frozen=True)
@@ -95,15 +148,15 @@ def prepare_subject(
     record = Record(subject)
     skipped: Counter[str] = Counter()
     origins: Counter[str] = Counter()
-    faces: list[StoredFace] = []
+    shelf = Shelf(subject, source.au_codes, cutter.size, shard_faces)
     known = np.zeros((2, len(source.au_codes)), np.int64)
 
     def flush() -> None:
-        if faces:
+        if len(shelf):
             name = f"{subject}-{len(record.files):03d}.npz"
-            write_shard(out / name, pack(faces, source.au_codes, subject))
-            record.files[name] = len(faces)
-            faces.clear()
+            write_shard(out / name, shelf.members())
+            record.files[name] = len(shelf)
+            shelf.clear()
 
     found = 0
     for sample in source.samples(subject, record.notes.append):
@@ -117,8 +170,8 @@ def prepare_subject(
             continue
         origins[cut.origin] += 1
         known += [(sample.labels * sample.weights).astype(int), sample.weights.astype(int)]
-        faces.append(cut)
-        if len(faces) >= shard_faces:
+        shelf.add(cut)
+        if shelf.full:
             flush()
     flush()
     done = Record(
@@ -133,22 +186,6 @@ def prepare_subject(
     )
     write_json(out / RECORDS / f"{subject}.json", asdict(done))
     return done
-
-
-def pack(faces: list[StoredFace], au_codes: tuple[str, ...], subject: str) -> dict[str, npt.NDArray[np.generic]]:
-    """The members of a shard, see `training.data.shards` and `training.data.prepared`."""
-    return {
-        "images": np.stack([face.crop.pixels for face in faces]),
-        "landmarks": np.stack([face.crop.landmarks for face in faces]).astype(np.float32),
-        "labels": np.stack([face.sample.labels for face in faces]).astype(np.int8),
-        "weights": np.stack([face.sample.weights for face in faces]).astype(np.float32),
-        "au_codes": np.array(au_codes),
-        "identities": np.zeros(len(faces), np.int64),
-        "subject": np.array([subject]),
-        "frames": np.array([face.sample.frame for face in faces], np.int64),
-        "tasks": np.array([face.sample.task for face in faces]),
-        "landmark_sources": np.array([face.origin for face in faces]),
-    }
 
 
 def write_json(path: Path, values: object) -> None:
