@@ -4,6 +4,7 @@ import { startCamera } from "./camera.js";
 import { checkpoints, loadCheckpoints } from "./checkpoints.js";
 import { startClip } from "./clip.js";
 import { startDrop } from "./drop.js";
+import "./explain.js";
 import { complain, say } from "./notices.js";
 import { select } from "./panels.js";
 import { startPhoto } from "./photo.js";
