@@ -26,9 +26,7 @@ from model.values import Crop
 from service.context import Context
 from service.errors import from_job_error
 from service.problems import CheckpointUnavailable, JobCancelled, NotExplainable, NotFound, QueueFull
-from service.results.pictures import _find as find_frame
-from service.results.pictures import _pixels as frame_pixels
-from service.results.pictures import _StoredFrame as StoredFrame
+from service.results.pictures import StoredFrame, find_frame, frame_pixels
 from worker.store.catalogue import WorkerRepository
 from worker.store.explanations import ExplanationRepository, StoredExplanation
 from worker.store.jobs import JobRepository

@@ -39,7 +39,7 @@ class RoiFormat(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class _StoredFrame:
+class StoredFrame:
     """A stored frame, and where its pixels are: in the payload of a picture, or in the file of a clip."""
 
     job: Job
@@ -51,6 +51,7 @@ class _StoredFrame:
 
     @property
     def crop_scale(self) -> float:
+        """Of the checkpoint's crops."""
         return crop_scale(self.checkpoint)
 
 
@@ -64,13 +65,13 @@ async def frame_picture(context: Context, tenant: str, job_id: UUID, frame: int)
         MediaUnreadable: the picture cannot be decoded any more.
     """
 
-    def read(connection: sa.Connection) -> tuple[_StoredFrame, list[Float32Array | None]]:
-        found = _find(connection, context, tenant, job_id, frame, pixels=True)
+    def read(connection: sa.Connection) -> tuple[StoredFrame, list[Float32Array | None]]:
+        found = find_frame(connection, context, tenant, job_id, frame, pixels=True)
         results = ResultRepository(connection)
         return found, [results.roi_map(found.job, frame, face.face) for face in found.row.faces]
 
     found, maps = await context.database.run(read)
-    rgb = await _pixels(context, found)
+    rgb = await frame_pixels(context, found)
     return await run_in_threadpool(_draw_frame, rgb, found, maps)
 
 
@@ -81,10 +82,10 @@ async def plain_picture(context: Context, tenant: str, job_id: UUID, frame: int)
         as `frame_picture`.
     """
 
-    def read(connection: sa.Connection) -> _StoredFrame:
-        return _find(connection, context, tenant, job_id, frame, pixels=True)
+    def read(connection: sa.Connection) -> StoredFrame:
+        return find_frame(connection, context, tenant, job_id, frame, pixels=True)
 
-    rgb = await _pixels(context, await context.database.run(read))
+    rgb = await frame_pixels(context, await context.database.run(read))
     return await run_in_threadpool(_jpeg, rgb)
 
 
@@ -104,8 +105,8 @@ async def roi_picture(
     """
     drawn = how in (RoiFormat.OVERLAY, RoiFormat.CROP)
 
-    def read(connection: sa.Connection) -> tuple[_StoredFrame, FaceRow, Float32Array]:
-        found = _find(connection, context, tenant, job_id, frame, pixels=drawn)
+    def read(connection: sa.Connection) -> tuple[StoredFrame, FaceRow, Float32Array]:
+        found = find_frame(connection, context, tenant, job_id, frame, pixels=drawn)
         return found, *_face_map(connection, found, face, au)
 
     found, row, roi_map = await context.database.run(read)
@@ -113,13 +114,19 @@ async def roi_picture(
         return await run_in_threadpool(_npy, roi_map), "application/x-npy"
     if how is RoiFormat.MAP:
         return await run_in_threadpool(_draw_map, roi_map), "image/png"
-    rgb = await _pixels(context, found)
+    rgb = await frame_pixels(context, found)
     return await run_in_threadpool(_draw_roi, rgb, row, roi_map, found.crop_scale, how), "image/png"
 
 
-def _find(
+def find_frame(
     connection: sa.Connection, context: Context, tenant: str, job_id: UUID, frame: int, *, pixels: bool
-) -> _StoredFrame:
+) -> StoredFrame:
+    """A frame of the tenant's job; with `pixels` also where its picture is.
+
+    Raises:
+        NotFound: no such job or frame.
+        JobNotFinished: that frame is not stored yet.
+    """
     jobs = JobRepository(connection)
     job = jobs.get_or_raise(tenant, job_id)
     # The frame before comes along: its time lets a clip's decoder seek.
@@ -131,7 +138,7 @@ def _find(
     if row is None or checkpoint is None:
         raise NotFound(f"The job has no frame {frame}. GET /jobs/{job.id}/frames lists those that it has.")
     media = MediaRepository(connection).get(tenant, job.media_id) if pixels and job.media_id else None
-    return _StoredFrame(
+    return StoredFrame(
         job=job,
         row=row,
         checkpoint=checkpoint,
@@ -141,7 +148,7 @@ def _find(
     )
 
 
-def _face_map(connection: sa.Connection, found: _StoredFrame, face: int, au: str) -> tuple[FaceRow, Float32Array]:
+def _face_map(connection: sa.Connection, found: StoredFrame, face: int, au: str) -> tuple[FaceRow, Float32Array]:
     faces, codes, frame = found.row.faces, found.checkpoint.au_codes, found.row.frame
     if face >= len(faces):
         raise NotFound(f"Frame {frame} has {len(faces)} faces, numbered from 0; there is no face {face}.")
@@ -155,7 +162,13 @@ def _face_map(connection: sa.Connection, found: _StoredFrame, face: int, au: str
     return faces[face], maps[codes.index(au)]
 
 
-async def _pixels(context: Context, found: _StoredFrame) -> UInt8Array:
+async def frame_pixels(context: Context, found: StoredFrame) -> UInt8Array:
+    """(H, W, 3) uint8 RGB, the upright picture of a frame that was found with its pixels.
+
+    Raises:
+        JobExpired: it is no longer kept.
+        MediaUnreadable: it cannot be decoded any more.
+    """
     settings = context.settings
     try:
         if found.picture is not None:
@@ -171,7 +184,7 @@ async def _pixels(context: Context, found: _StoredFrame) -> UInt8Array:
     raise JobExpired("The picture itself is no longer kept. ROI maps can be had with format=map.")
 
 
-def _draw_frame(rgb: UInt8Array, found: _StoredFrame, maps: list[Float32Array | None]) -> bytes:
+def _draw_frame(rgb: UInt8Array, found: StoredFrame, maps: list[Float32Array | None]) -> bytes:
     faces = [Face(row.box_xyxy, row.face_score, row.landmarks, row.presence, row.track) for row in found.row.faces]
     predictions = [_prediction(row, kept) for row, kept in zip(found.row.faces, maps, strict=True)]
     with_maps = all(kept is not None for kept in maps)
