@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,7 @@ from service.cli.output import Exit, atomic_path, fail, is_terminal, out, progre
 
 if TYPE_CHECKING:
     from model.analyzer import Analyzer
+    from service.exports.formats import Format
 
 EngineName = Annotated[
     str, typer.Option("--engine", envvar="ROIGCN_ENGINE", help="auto, openvino (processors) or torch (GPUs).")
@@ -67,6 +69,16 @@ def detect(
         typer.Option("--overlay", help="Write a picture with boxes, AU bars and ROI maps: a file, or a folder."),
     ] = None,
     largest: Annotated[bool, typer.Option("--largest", help="Only the largest face.")] = False,
+    format_name: Annotated[
+        str | None,
+        typer.Option(
+            "--format", "-f", help="Write one file of all pictures in this format; `roigcn formats` lists all."
+        ),
+    ] = None,
+    result: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The file of --format; its ending can stand for the format.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     checkpoint: CheckpointName = None,
     engine: EngineName = "auto",
     device: DeviceName = "auto",
@@ -77,35 +89,104 @@ def detect(
     In a terminal the answer is a table per picture; in a pipe it is one tab-separated line per face and AU:
     file, face, AU, score, probability, 1 or 0. --json has everything: boxes, landmarks, both sides, ROI positions.
 
+    --format or --out write one file of all pictures instead: a table, COCO, CVAT and others.
+
     Exit code: 0 all pictures read, 1 some could not be, 3 face nets or checkpoint missing.
 
         roigcn detect portrait.jpg --overlay portrait_aus.png
 
         roigcn detect *.jpg --json > aus.ndjson
+
+        roigcn detect *.jpg --out faces.coco.json
     """
     _check_overlay(overlay, images)
-    from model.image import ImageError, read_image  # after the usage errors, which need no library
-
+    to_file = format_name is not None or result is not None
+    if to_file:
+        chosen, target = _check_file(format_name, result, images, overwrite, as_json)
     analyzer = open_analyzer(checkpoint, engine, device, data_dir)
-    failed = 0
-    with progress_bar("pictures", len(images), "pictures") as bar:
-        for path in images:
-            try:
-                rgb = read_image(path)
-            except (ImageError, OSError) as error:
-                warn(f"{path}: {(isinstance(error, OSError) and error.strerror) or error}")
-                failed += 1
-                bar.advance(bar.task_ids[0])
-                continue
-            found = analyzer.analyze(rgb)
-            if largest:
-                found = found[:1]
-            if overlay is not None:
-                _write_overlay(_overlay_path(overlay, path, len(images)), rgb, found, analyzer.au_codes)
-            _print(path, rgb.shape, found, analyzer, as_json)
-            bar.advance(bar.task_ids[0])
-    if failed:
+    pictures = _Pictures(images, analyzer, largest, overlay)
+    if to_file:
+        _write_file(target, chosen, pictures, analyzer)
+    else:
+        for picture in pictures:
+            _print(picture.path, picture.shape, picture.found, analyzer, as_json)
+    if pictures.failed:
         raise typer.Exit(Exit.FAILED)
+
+
+def _check_file(
+    format_name: str | None, result: Path | None, images: Sequence[Path], overwrite: bool, as_json: bool
+) -> tuple[Format, Path]:
+    from service.cli.export import check_target, choose_format
+    from worker.store.records import JobKind
+
+    if as_json:
+        fail("--json prints and --format writes a file; give one of them", Exit.USAGE)
+    chosen = choose_format(format_name, result, JobKind.IMAGE)
+    if result is None and len(images) > 1:
+        fail(f"name the file for several pictures, such as --out pictures{chosen.suffix}", Exit.USAGE)
+    target = result or images[0].with_suffix(chosen.suffix)
+    check_target(target, overwrite)
+    return chosen, target
+
+
+def _write_file(target: Path, chosen: Format, pictures: _Pictures, analyzer: Analyzer) -> None:
+    from model.events import EventOptions
+    from service.cli.export import recording_of, write_file
+    from service.exports.recording import ExportFrame, face_rows
+    from worker.store.records import JobKind
+
+    def frames() -> Iterator[ExportFrame]:
+        number = 0
+        for number, picture in enumerate(pictures, 1):
+            rows = face_rows(number - 1, 0.0, picture.found)
+            yield ExportFrame(number - 1, 0.0, rows, picture.path.name, picture.shape[1], picture.shape[0])
+        if not number:
+            fail("no picture could be read, so there is no file")
+
+    one = pictures.paths[0] if len(pictures.paths) == 1 else None
+    recording = recording_of(analyzer, JobKind.IMAGE, one.name if one else target.name, EventOptions())
+    write_file(target, chosen, frames(), replace(recording, frames=1 if one else None))
+    out.print(str(target), highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    path: Path
+    shape: tuple[int, ...]
+    found: Sequence[tuple[Face, AuPrediction]]
+
+
+class _Pictures:
+    """Pictures, analysed as they are asked for; those that cannot be read are counted and left out."""
+
+    def __init__(self, paths: Sequence[Path], analyzer: Analyzer, largest: bool, overlay: Path | None) -> None:
+        self.paths = paths
+        self.failed = 0
+        self._analyzer = analyzer
+        self._largest = largest
+        self._overlay = overlay
+
+    def __iter__(self) -> Iterator[_Picture]:
+        from model.image import ImageError, read_image
+
+        with progress_bar("pictures", len(self.paths), "pictures") as bar:
+            for path in self.paths:
+                try:
+                    rgb = read_image(path)
+                except (ImageError, OSError) as error:
+                    warn(f"{path}: {(isinstance(error, OSError) and error.strerror) or error}")
+                    self.failed += 1
+                    bar.advance(bar.task_ids[0])
+                    continue
+                found = self._analyzer.analyze(rgb)
+                if self._largest:
+                    found = found[:1]
+                if self._overlay is not None:
+                    target = _overlay_path(self._overlay, path, len(self.paths))
+                    _write_overlay(target, rgb, found, self._analyzer.au_codes)
+                yield _Picture(path, rgb.shape, found)
+                bar.advance(bar.task_ids[0])
 
 
 def _check_overlay(overlay: Path | None, images: Sequence[Path]) -> None:

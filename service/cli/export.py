@@ -77,6 +77,14 @@ def choose_format(name: str | None, out: Path | None, kind: JobKind) -> Format:
     return chosen
 
 
+def check_target(target: Path, overwrite: bool) -> None:
+    """Find out before the work, not after it, that its file cannot be written."""
+    if target.exists() and not overwrite:
+        fail(f"{target} exists; give --overwrite to replace it, or another --out", Exit.USAGE)
+    if not target.parent.is_dir():
+        fail(f"the folder {target.parent} does not exist; make it first", Exit.USAGE)
+
+
 def recording_of(analyzer: Analyzer, kind: JobKind, name: str, events: EventOptions) -> Recording:
     """What is known before the first frame."""
     from service.exports.recording import Recording

@@ -24,7 +24,7 @@ def formats(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = 
             "file": f"*{known.suffix}",
             "of": sorted(kind.value for kind in known.kinds),
             "events": "events" in known.needs,
-            "title": known.title,
+            "summary": known.summary,
         }
         for known in FORMATS.values()
     ]
@@ -33,8 +33,8 @@ def formats(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = 
     elif is_terminal():
         table = Table("format", "file", "of", "what it is")
         for row in rows:
-            table.add_row(str(row["format"]), str(row["file"]), ", ".join(row["of"]), str(row["title"]))  # type: ignore[arg-type]
+            table.add_row(str(row["format"]), str(row["file"]), ", ".join(row["of"]), str(row["summary"]))  # type: ignore[arg-type]
         out.print(table)
     else:
         for row in rows:
-            typer.echo(f"{row['format']}\t{row['file']}\t{','.join(row['of'])}\t{row['title']}")  # type: ignore[arg-type]
+            typer.echo(f"{row['format']}\t{row['file']}\t{','.join(row['of'])}\t{row['summary']}")  # type: ignore[arg-type]

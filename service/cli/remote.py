@@ -1,15 +1,17 @@
-"""`roigcn submit` and `roigcn watch`: clips through a server, followed to the end."""
+"""`roigcn submit`, `roigcn watch` and `roigcn export`: clips through a server, followed to the end and fetched."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Literal, cast
 
 import typer
 
 import roigcn
+from model.events import Baseline
+from service.cli.export import BaselineName, GapMs, MinMs, Off, On, Overwrite, check_target, event_options
 from service.cli.output import Exit, atomic_path, fail, out, progress_bar, say
 
 _RETRY_SECONDS = 30.0  # a server that restarts is waited for, one that is not there is told at once
@@ -81,6 +83,69 @@ def watch(
     """
     with connect(server, api_key) as client:
         _follow(client, job, result)
+
+
+def export(
+    job: Annotated[str, typer.Argument(help="Id of the job, as `roigcn submit` printed it.")],
+    format_name: Annotated[
+        str, typer.Option("--format", "-f", help="Format to write; `roigcn formats` lists all.")
+    ] = "native",
+    result: Annotated[
+        Path | None, typer.Option("--out", "-o", help="File to write; default after the clip's name, in this folder.")
+    ] = None,
+    overwrite: Overwrite = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Also of a job that runs, failed or was cancelled: the frames so far.")
+    ] = False,
+    on: On = None,
+    off: Off = None,
+    min_ms: MinMs = 100.0,
+    gap_ms: GapMs = 100.0,
+    baseline: BaselineName = Baseline.NONE,
+    server: Server = "http://127.0.0.1:8000",
+    api_key: ApiKey = None,
+) -> None:
+    """Fetch a job's results as a file for another tool. The file appears only when it is whole.
+
+    Exit code: 0 written, 1 refused, 3 the server does not answer.
+
+        roigcn export 019a1f3e-7a52-7c11-9e0b-5d1f6f1f2a10 --format elan
+    """
+    event_options(on, off, min_ms, gap_ms, baseline)
+    with connect(server, api_key) as client:
+        target = result or _target(client.job(job), format_name)
+        check_target(target, overwrite)
+        pieces = client.export(
+            job,
+            format_name,
+            on=on,
+            off=off,
+            min_ms=min_ms,
+            gap_ms=gap_ms,
+            baseline=baseline.value,
+            partial="true" if partial else None,
+        )
+        with (
+            progress_bar(format_name, None, "bytes") as bar,
+            atomic_path(target) as unfinished,
+            unfinished.open("wb") as file,
+        ):
+            for piece in pieces:
+                file.write(piece)
+                bar.advance(bar.task_ids[0], len(piece))
+    out.print(str(target), highlight=False, soft_wrap=True)
+
+
+def _target(job: roigcn.Job, format_name: str) -> Path:
+    """A file in this folder, after the clip."""
+    from service.exports import registry
+
+    try:
+        suffix = registry.find(format_name).suffix
+    except ValueError as error:
+        fail(f"--format: {error}", Exit.USAGE)
+    name = job.media.name if job.media is not None and job.media.name else job.id
+    return Path(f"{PurePath(name).stem}{suffix}")
 
 
 def _follow(client: roigcn.Client, job_id: str, result: Path | None) -> None:

@@ -91,7 +91,8 @@ def seconds(ms: float) -> str:
 
 FORMAT = Format(
     name="boris",
-    title="AU events as CSV in the columns of BORIS' aggregated events: subject is the face, behaviour the AU",
+    title="BORIS events",
+    summary="AU events as CSV in the columns of BORIS' aggregated events: subject is the face, behaviour the AU",
     media_type="text/csv",
     suffix=".boris.csv",
     kinds=VIDEO,

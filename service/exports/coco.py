@@ -94,7 +94,8 @@ def _attributes(face: FaceRow, recording: Recording) -> dict[str, Any]:
 
 FORMAT = Format(
     name="coco",
-    title="COCO JSON: box and 68 key points per face, AUs as attributes",
+    title="COCO",
+    summary="COCO JSON: box and 68 key points per face, AUs as attributes",
     media_type="application/json",
     suffix=".coco.json",
     kinds=BOTH,

@@ -151,7 +151,8 @@ def _text(element: ET.Element, level: int = 1) -> str:
 
 FORMAT = Format(
     name="cvat",
-    title="CVAT XML 1.1, for images or for video (a track per face), AUs as attributes of the box",
+    title="CVAT",
+    summary="CVAT XML 1.1, for images or for video (a track per face), AUs as attributes of the box",
     media_type="application/xml",
     suffix=".cvat.xml",
     kinds=BOTH,

@@ -107,7 +107,8 @@ def _header(root: ET.Element, recording: Recording, annotations: int) -> None:
 
 FORMAT = Format(
     name="elan",
-    title="ELAN annotation file: a tier per face and AU with its events",
+    title="ELAN",
+    summary="ELAN annotation file: a tier per face and AU with its events",
     media_type="text/x-eaf+xml",
     suffix=".eaf",
     kinds=VIDEO,

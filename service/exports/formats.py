@@ -30,7 +30,8 @@ class Format:
 
     Attributes:
         name: how it is asked for.
-        title: one line for a person.
+        title: two or three words for a person, for buttons and lists.
+        summary: what it is, one line.
         media_type: of the file.
         suffix: ending of the file's name, with a dot; it replaces the clip's own.
         kinds: what it can hold.
@@ -41,6 +42,7 @@ class Format:
 
     name: str
     title: str
+    summary: str
     media_type: str
     suffix: str
     kinds: frozenset[JobKind]

@@ -26,7 +26,8 @@ def _line(frame: ExportFrame, recording: Recording) -> str:
 
 FORMAT = Format(
     name="ndjson",
-    title="One line of JSON per frame: boxes, landmarks, all AUs with both sides and ROI centres",
+    title="Frames (NDJSON)",
+    summary="One line of JSON per frame: boxes, landmarks, all AUs with both sides and ROI centres",
     media_type="application/x-ndjson",
     suffix=".ndjson",
     kinds=BOTH,

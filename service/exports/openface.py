@@ -70,7 +70,8 @@ def _landmarks(face: FaceRow) -> list[float]:
 
 FORMAT = Format(
     name="openface",
-    title="CSV with OpenFace's columns: presence in AU.._c, probability in AU.._p; AU.._r (intensity) stays EMPTY",
+    title="OpenFace CSV",
+    summary="CSV with OpenFace's columns: presence in AU.._c, probability in AU.._p; AU.._r (intensity) stays EMPTY",
     media_type="text/csv",
     suffix=".openface.csv",
     kinds=VIDEO,

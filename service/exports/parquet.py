@@ -87,7 +87,8 @@ def _arrays(group: list[list[Cell]], schema: pa.Schema) -> list[Any]:
 
 FORMAT = Format(
     name="parquet",
-    title="The native table as Parquet, with meanings and units as metadata",
+    title="Table (Parquet)",
+    summary="The native table as Parquet, with meanings and units as metadata",
     media_type="application/vnd.apache.parquet",
     suffix=".parquet",
     kinds=BOTH,

@@ -53,7 +53,8 @@ def _face(face: FaceRow) -> list[Cell]:
 
 FORMAT = Format(
     name="pyfeat",
-    title="CSV that py-feat reads as a Fex: boxes, landmarks and the probability of each AU",
+    title="py-feat CSV",
+    summary="CSV that py-feat reads as a Fex: boxes, landmarks and the probability of each AU",
     media_type="text/csv",
     suffix=".pyfeat.csv",
     kinds=BOTH,

@@ -13,7 +13,8 @@ from worker.store.records import JobKind, JobState
 
 _FORMAT_EXAMPLE: dict[str, Any] = {
     "name": "elan",
-    "title": "ELAN annotation file: a tier per face and AU with its events",
+    "title": "ELAN",
+    "summary": "ELAN annotation file: a tier per face and AU with its events",
     "media_type": "text/x-eaf+xml",
     "suffix": ".eaf",
     "kinds": ["video"],
@@ -40,7 +41,8 @@ class FormatAnswer(BaseModel):
     """A format in which results leave."""
 
     name: str = Field(description="For `format=` of a job's export")
-    title: str
+    title: str = Field(description="For a button or a list")
+    summary: str
     media_type: str
     suffix: str = Field(description="Ending of the file's name")
     kinds: list[JobKind] = Field(description="What it can hold")

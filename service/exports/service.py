@@ -53,6 +53,7 @@ def formats() -> FormatsAnswer:
             FormatAnswer(
                 name=known.name,
                 title=known.title,
+                summary=known.summary,
                 media_type=known.media_type,
                 suffix=known.suffix,
                 kinds=sorted(known.kinds),

@@ -84,7 +84,8 @@ def write(frames: Iterable[ExportFrame], recording: Recording) -> Iterator[bytes
 
 FORMAT = Format(
     name="native",
-    title="Tidy CSV: one row per face and frame with score, probability and presence of each AU",
+    title="Table (CSV)",
+    summary="Tidy CSV: one row per face and frame with score, probability and presence of each AU",
     media_type="text/csv",
     suffix=".aus.csv",
     kinds=BOTH,

@@ -56,7 +56,8 @@ def test_the_formats_are_listed(client: httpx.Client) -> None:
     assert list(listed) == list(FORMATS)
     assert listed["elan"] == {
         "name": "elan",
-        "title": FORMATS["elan"].title,
+        "title": "ELAN",
+        "summary": FORMATS["elan"].summary,
         "media_type": "text/x-eaf+xml",
         "suffix": ".eaf",
         "kinds": ["video"],

@@ -13,12 +13,16 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
 from PIL import Image
+from pympi import Eaf
 from typer.testing import CliRunner
 
+from model.analyzer import Analyzer
 from model.checkpoint import Checkpoint
 from model.values import UInt8Array
-from service.cli import app
+from service.cli import app, detect, video
 from service.cli.output import Exit
+from service.exports.registry import FORMATS
+from worker.store.records import JobKind
 
 Run = Callable[..., Result]
 
@@ -72,6 +76,59 @@ def test_detect_draws(run: Run, photo: Path, tmp_path: Path) -> None:
     assert drawn.width > 512, "the picture with its panel of bars"
 
 
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch, tiny_analyzer: Analyzer) -> None:
+    """The commands take the session's analyser, so that many runs load its network once."""
+    for command in (detect, video):
+        monkeypatch.setattr(command, "open_analyzer", lambda *_: tiny_analyzer)
+
+
+def test_detect_writes_every_format_that_holds_pictures(run: Run, photo: Path, loaded: None) -> None:
+    for made in (known for known in FORMATS.values() if JobKind.IMAGE in known.kinds):
+        result = run("detect", photo, "--format", made.name)
+        target = photo.with_suffix(made.suffix)
+        assert (result.exit_code, result.stdout.strip()) == (Exit.DONE, str(target)), result.output
+        assert target.stat().st_size > 100
+
+
+def test_detect_writes_one_file_of_several_pictures(run: Run, photo: Path, tmp_path: Path, loaded: None) -> None:
+    blank, broken = tmp_path / "blank.png", tmp_path / "broken.jpg"
+    Image.new("RGB", (64, 48)).save(blank)
+    broken.write_bytes(photo.read_bytes()[:3000])
+    target = tmp_path / "all.coco.json"
+    result = run("detect", photo, broken, blank, "--out", target)
+    assert result.exit_code == Exit.FAILED, "one of them could not be read"
+    document = json.loads(target.read_text())
+    assert [(image["file_name"], image["width"], image["height"]) for image in document["images"]] == [
+        ("photo.jpg", 512, 512),
+        ("blank.png", 64, 48),
+    ]
+    assert [annotation["image_id"] for annotation in document["annotations"]] == [1]
+
+
+def test_detect_leaves_no_file_where_no_picture_could_be_read(run: Run, tmp_path: Path, loaded: None) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"x" * 100)
+    assert run("detect", tmp_path / "broken.jpg", "--format", "native").exit_code == Exit.FAILED
+    assert [path.name for path in tmp_path.iterdir()] == ["broken.jpg"]
+
+
+def test_video_writes_every_format_that_holds_clips(run: Run, clip: Path, loaded: None) -> None:
+    made = [known for known in FORMATS.values() if JobKind.VIDEO in known.kinds]
+    for known in made:
+        result = run("video", clip, "--format", known.name, "--min-ms", "0")
+        target = clip.with_suffix(known.suffix)
+        assert (result.exit_code, result.stdout.strip()) == (Exit.DONE, str(target)), result.output
+        assert target.stat().st_size > 300
+    tiers = Eaf(str(clip.with_suffix(".eaf"))).get_tier_names()
+    assert list(tiers) == ["face0", "face0:AU1", "face0:AU12", "face0:AU25"]
+
+
+def test_formats_are_listed(run: Run) -> None:
+    listed = [line.split("\t") for line in run("formats").stdout.splitlines()]
+    assert [row[0] for row in listed] == list(FORMATS)
+    assert [row["format"] for row in json.loads(run("formats", "--json").stdout)] == list(FORMATS)
+
+
 def test_a_broken_picture_does_not_stop_the_others(run: Run, photo: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(photo.read_bytes()[:3000])
@@ -90,6 +147,13 @@ def test_a_broken_picture_does_not_stop_the_others(run: Run, photo: Path, tmp_pa
         (["detect", "a.jpg", "--overlay", "picture.txt"], Exit.USAGE, ".png"),
         (["detect", "a.jpg", "--checkpoint", "nonesuch"], Exit.UNAVAILABLE, "nonesuch"),
         (["detect", "a.jpg", "--engine", "abacus"], Exit.UNAVAILABLE, "abacus"),
+        (["detect", "a.jpg", "--format", "elan"], Exit.USAGE, "formats that do: native"),
+        (["detect", "a.jpg", "--format", "xlsx"], Exit.USAGE, "known are native"),
+        (["detect", "a.jpg", "--json", "--format", "coco"], Exit.USAGE, "give one of them"),
+        (["detect", "a.jpg", "b.jpg", "--format", "coco"], Exit.USAGE, "pictures.coco.json"),
+        (["detect", "a.jpg", "--out", "a.docx"], Exit.USAGE, "names no format"),
+        (["video", __file__, "--format", "xlsx"], Exit.USAGE, "known are native"),
+        (["video", __file__, "--format", "elan", "--on", "2"], Exit.USAGE, "at most 1"),
         (["video", "missing.mp4"], Exit.USAGE, "missing.mp4"),
         (["nonesuch"], Exit.USAGE, "nonesuch"),
         (["checkpoints", "show", "nonesuch"], Exit.UNAVAILABLE, "nonesuch"),

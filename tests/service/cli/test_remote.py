@@ -66,6 +66,10 @@ def test_ends_that_are_no_success(server: Server, tenant: str, store: Store, run
         (["submit", __file__, "--roi", "everything"], Exit.FAILED, "query.roi"),
         (["submit", __file__, "--api-key", "wrong"], Exit.UNAVAILABLE, "401 unauthorized"),
         (["submit", __file__, "--server", "127.0.0.1:8000"], Exit.USAGE, "must look like"),
+        (["export", "019a1f3e-7a52-7c11-9e0b-5d1f6f1f2a10", "-f", "xlsx", "-o", "x"], Exit.FAILED, "known are native"),
+        (["export", "019a1f3e-7a52-7c11-9e0b-5d1f6f1f2a10", "-f", "elan", "-o", "x"], Exit.FAILED, "404 not-found"),
+        (["export", "latest", "-o", "x"], Exit.USAGE, "no job's id"),
+        (["export", "latest", "-o", "x", "--on", "1.5"], Exit.USAGE, "at most 1"),
         (["submit", __file__, "--server", "NOBODY"], Exit.UNAVAILABLE, "roigcn serve"),
     ],
     ids=lambda value: " ".join(part for part in value if part != __file__) if isinstance(value, list) else "",
@@ -78,3 +82,30 @@ def test_refusals_say_what_to_do(
     assert result.exit_code == code, result.output
     assert words in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_job_is_exported(server: Server, tenant: str, store: Store, run: Run, tmp_path: Path) -> None:
+    job = store.finished(clip(6))
+    target = tmp_path / "smile.eaf"
+    result = run(server, tenant, "export", job.id, "--format", "elan", "-o", target, "--on", "0.3", "--min-ms", "0")
+    assert (result.exit_code, result.stdout.strip()) == (Exit.DONE, str(target)), result.output
+    with server.client(tenant) as client:
+        path = f"/jobs/{job.id}/export?format=elan&on=0.3&min_ms=0"
+        assert target.read_bytes() == client.get(path).content
+    assert run(server, tenant, "export", job.id, "-f", "elan", "-o", target).exit_code == Exit.USAGE
+    assert run(server, tenant, "export", job.id, "-f", "elan", "-o", target, "--overwrite").exit_code == Exit.DONE
+
+
+def test_an_export_is_named_after_its_clip(
+    server: Server, tenant: str, store: Store, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    job = store.running(clip(6))
+    refused = run(server, tenant, "export", job.id)
+    assert (refused.exit_code, "job-not-finished" in refused.stderr) == (Exit.FAILED, True)
+    assert list(tmp_path.iterdir()) == [], "what is refused leaves no file"
+    result = run(server, tenant, "export", job.id, "--partial")
+    assert (result.exit_code, result.stdout.strip()) == (Exit.DONE, "clip.aus.csv")
+    assert len((tmp_path / "clip.aus.csv").read_text().splitlines()) == 7
+    with server.client(tenant) as client:
+        client.post(f"/jobs/{job.id}/cancel")

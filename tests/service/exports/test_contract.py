@@ -112,7 +112,8 @@ def test_streaming_formats_hold_a_bounded_number_of_frames(made: Format, case: s
 def test_a_format_describes_itself(made: Format) -> None:
     assert made.name == made.name.lower()
     assert made.name in registry.FORMATS
-    assert len(made.title) > 20
+    assert 3 < len(made.title) <= 20
+    assert len(made.summary) > 20
     assert made.suffix.startswith(".")
     assert "/" in made.media_type
     assert made.kinds
