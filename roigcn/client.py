@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -192,21 +192,6 @@ class Client(_Settings):
         """The same as lines of JSON, as the server sends them, without their ends."""
         return self._driver.stream(flows.frames(self._contact, job_id(job), after, as_lines=True))
 
-    def export(self, job: JobLike, format: str, **options: str | float | None) -> Iterator[bytes]:
-        """A job as a file of a format that `GET /exports` lists, such as "elan", piece by piece.
-
-        Args:
-            job: the job.
-            format: its name.
-            options: `on`, `off`, `min_ms`, `gap_ms`, `baseline` of formats that hold AU events; `partial="true"` for
-                a job that did not succeed.
-
-        Raises:
-            ProblemError: no such format, one that does not fit, or a job that is not finished.
-            UnreachableError: the file broke off.
-        """
-        return self._driver.stream(flows.export(self._contact, job_id(job), format, _texts(options)))
-
     def to_pandas(self, job: JobLike) -> pd.DataFrame:
         """A job's table, one row per face and frame (see `roigcn.tables`)."""
         return self._table(job).to_pandas()
@@ -384,10 +369,6 @@ class AsyncClient(_Settings):
         """`Client.frame_lines`."""
         return self._driver.stream(flows.frames(self._contact, job_id(job), after, as_lines=True))
 
-    def export(self, job: JobLike, format: str, **options: str | float | None) -> AsyncIterator[bytes]:
-        """`Client.export`."""
-        return self._driver.stream(flows.export(self._contact, job_id(job), format, _texts(options)))
-
     async def to_pandas(self, job: JobLike) -> pd.DataFrame:
         """`Client.to_pandas`."""
         return (await self._table(job)).to_pandas()
@@ -456,11 +437,6 @@ class AsyncClient(_Settings):
     async def checkpoints(self) -> tuple[CheckpointInfo, ...]:
         """`Client.checkpoints`."""
         return await self._driver.run(flows.checkpoints(self._contact))
-
-
-def _texts(options: Mapping[str, str | float | None]) -> dict[str, str | int | None]:
-    """Options as parts of a query."""
-    return {name: None if value is None else str(value) for name, value in options.items()}
 
 
 def _user_agent() -> str:

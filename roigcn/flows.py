@@ -212,18 +212,6 @@ def frames(contact: Contact, job: str, after: int | None, *, as_lines: bool = Fa
         return
 
 
-def export(contact: Contact, job: str, format_name: str, options: Mapping[str, str | int | None]) -> Stream:
-    """`GET /jobs/{id}/export`: the file's bytes as they come. A file that breaks off cannot be gone on with."""
-    answer = yield from reach(contact, Call("GET", f"/jobs/{job}/export", {"format": format_name, **options}))
-    try:
-        while chunk := (yield Read(answer)):
-            yield Emit(chunk)
-    except BROKEN as error:
-        yield Close(answer)
-        raise unreachable(contact, error) from error
-    yield Close(answer)
-
-
 def overlay(contact: Contact, job: str, frame: int, face: int, au: str | None, crop: bool) -> Flow[Picture]:
     """`GET …/frames/{n}/overlay`, or one Action Unit's map with `au`."""
     if au is None:

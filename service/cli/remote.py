@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Annotated, Literal, cast
 
 import typer
 
 import roigcn
 from model.events import Baseline
-from service.cli.export import BaselineName, GapMs, MinMs, Off, On, Overwrite, check_target, event_options
+from service.cli.export import BaselineName, GapMs, MinMs, Off, On, Overwrite, event_options
 from service.cli.output import Exit, atomic_path, fail, out, progress_bar, say
 
 _RETRY_SECONDS = 30.0  # a server that restarts is waited for, one that is not there is told at once
@@ -113,39 +113,24 @@ def export(
     """
     event_options(on, off, min_ms, gap_ms, baseline)
     with connect(server, api_key) as client:
-        target = result or _target(client.job(job), format_name)
-        check_target(target, overwrite)
-        pieces = client.export(
-            job,
-            format_name,
-            on=on,
-            off=off,
-            min_ms=min_ms,
-            gap_ms=gap_ms,
-            baseline=baseline.value,
-            partial="true" if partial else None,
-        )
-        with (
-            progress_bar(format_name, None, "bytes") as bar,
-            atomic_path(target) as unfinished,
-            unfinished.open("wb") as file,
-        ):
-            for piece in pieces:
-                file.write(piece)
-                bar.advance(bar.task_ids[0], len(piece))
+        try:
+            target = client.export(
+                job,
+                format_name,
+                result,
+                on=on,
+                off=off,
+                min_ms=min_ms,
+                gap_ms=gap_ms,
+                baseline=baseline.value,
+                partial=partial,
+                overwrite=overwrite,
+            )
+        except FileExistsError as error:
+            fail(str(error).replace("overwrite=True", "--overwrite"), Exit.USAGE)
+        except OSError as error:
+            fail(f"the file cannot be written: {error}", Exit.USAGE)
     out.print(str(target), highlight=False, soft_wrap=True)
-
-
-def _target(job: roigcn.Job, format_name: str) -> Path:
-    """A file in this folder, after the clip."""
-    from service.exports import registry
-
-    try:
-        suffix = registry.find(format_name).suffix
-    except ValueError as error:
-        fail(f"--format: {error}", Exit.USAGE)
-    name = job.media.name if job.media is not None and job.media.name else job.id
-    return Path(f"{PurePath(name).stem}{suffix}")
 
 
 def _follow(client: roigcn.Client, job_id: str, result: Path | None) -> None:

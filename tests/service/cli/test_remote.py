@@ -92,7 +92,8 @@ def test_a_job_is_exported(server: Server, tenant: str, store: Store, run: Run, 
     with server.client(tenant) as client:
         path = f"/jobs/{job.id}/export?format=elan&on=0.3&min_ms=0"
         assert target.read_bytes() == client.get(path).content
-    assert run(server, tenant, "export", job.id, "-f", "elan", "-o", target).exit_code == Exit.USAGE
+    again = run(server, tenant, "export", job.id, "-f", "elan", "-o", target)
+    assert (again.exit_code, "give --overwrite to replace it" in again.stderr) == (Exit.USAGE, True)
     assert run(server, tenant, "export", job.id, "-f", "elan", "-o", target, "--overwrite").exit_code == Exit.DONE
 
 
@@ -105,7 +106,7 @@ def test_an_export_is_named_after_its_clip(
     assert (refused.exit_code, "job-not-finished" in refused.stderr) == (Exit.FAILED, True)
     assert list(tmp_path.iterdir()) == [], "what is refused leaves no file"
     result = run(server, tenant, "export", job.id, "--partial")
-    assert (result.exit_code, result.stdout.strip()) == (Exit.DONE, "clip.aus.csv")
+    assert (result.exit_code, result.stdout.strip()) == (Exit.DONE, str(tmp_path / "clip.aus.csv"))
     assert len((tmp_path / "clip.aus.csv").read_text().splitlines()) == 7
     with server.client(tenant) as client:
         client.post(f"/jobs/{job.id}/cancel")
