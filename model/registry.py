@@ -2,7 +2,8 @@
 
 Layout: `<root>/<name>/<version>/`. Roots are asked in order, so that a later root may add names and versions but never
 replace one of an earlier root. The choice of the checkpoint to use is a pointer file `active` in the last root, holding
-one line `name:version`; without it the newest built-in checkpoint is active. Needs neither torch nor OpenVINO.
+one line `name:version`; without it the one that such a file in the first root names is active, and without that the
+newest built-in one. Needs neither torch nor OpenVINO.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class Registry:
         raise CheckpointError(f"No checkpoint {ref!r}. Installed: {known} (looked in {searched}).")
 
     def active(self) -> Checkpoint:
-        """The checkpoint in use: the one pointed to, else the newest built-in one, else the newest of all.
+        """The checkpoint in use: the one pointed to, else the one that the built-in root points to, else the newest.
 
         Raises:
             CheckpointError: there is none, or the one pointed to is gone or broken.
@@ -96,6 +97,8 @@ class Registry:
                     f"The active checkpoint is set to {ref!r} in {self._pointer_path}, which cannot be used: {error} "
                     "Activate another one with `roigcn checkpoints activate NAME:VERSION`."
                 ) from error
+        if (builtin_ref := self._read_pointer(self.roots[0] / _POINTER)) is not None:
+            return self.get(builtin_ref)
         usable = self.list()
         builtin = [entry for entry in usable if self.roots[0] in entry.path.parents]
         candidates = builtin or usable
@@ -108,14 +111,15 @@ class Registry:
 
     def pointer(self) -> str | None:
         """The `name:version` that was activated, None if none was."""
+        return self._read_pointer(self._pointer_path)
+
+    def _read_pointer(self, path: Path) -> str | None:
         try:
-            return self._pointer_path.read_text(encoding="utf-8").strip() or None
+            return path.read_text(encoding="utf-8").strip() or None
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
-            raise CheckpointError(
-                f"{self._pointer_path}: cannot be read ({error}). Delete it or activate anew."
-            ) from error
+            raise CheckpointError(f"{path}: cannot be read ({error}). Delete it or activate anew.") from error
 
     def activate(self, name: str, version: str) -> Checkpoint:
         """Points to a checkpoint, after checking it. Readers see the old or the new pointer, never half of one.

@@ -50,6 +50,23 @@ def test_lists_all_roots_newest_version_first(registry: Registry) -> None:
     assert registry.broken() == ()
 
 
+def test_the_built_in_root_names_its_own_choice(publish: Publish, tmp_path: Path) -> None:
+    builtin, own = tmp_path / "builtin", tmp_path / "own"
+    publish(builtin, "main", "1", "2026-01-01")
+    publish(builtin, "light", "1", "2026-02-01")
+    publish(own, "mine", "1", "2026-03-01")
+    registry = Registry([builtin, own])
+    assert registry.active().ref == "light:1", "the newest, where nothing is said"
+    (builtin / "active").write_text("main:1\n")
+    assert registry.active().ref == "main:1"
+    registry.activate("mine", "1")
+    assert registry.active().ref == "mine:1"
+    (own / "active").unlink()
+    (builtin / "active").write_text("gone:1\n")
+    with pytest.raises(CheckpointError, match="No checkpoint 'gone:1'"):
+        registry.active()
+
+
 @pytest.mark.parametrize(("ref", "found"), [("faces", "faces:11"), ("faces:2", "faces:2"), (" mine ", "mine:1.0")])
 def test_get(ref: str, found: str, registry: Registry) -> None:
     assert registry.get(ref).ref == found
