@@ -9,7 +9,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +55,8 @@ class Shelf:
         """Put a face in."""
         self._images[len(self)] = face.crop.pixels
         self._landmarks.append(face.crop.landmarks)
-        self._faces.append((face.sample, face.origin))
+        # A decoded frame of a clip hangs on `read`; a shard's worth of those would be gigabytes.
+        self._faces.append((replace(face.sample, read=None, landmarks=None), face.origin))
 
     def clear(self) -> None:
         """Begin the next shard."""

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -16,14 +18,16 @@ import psutil
 import pytest
 
 from model.action_units import AU_SETS
+from tests.training.conftest import face_landmarks
 from tests.training.prepare.kit import check_face, rows_of
 from tests.training.trees import Tree, make_bp4d
 from training.data.prepared import PreparedSet
 from training.data.shards import ShardError
 from training.prepare.bp4d import Bp4d
+from training.prepare.crops import Cutter, StoredFace
 from training.prepare.run import Options, prepare
-from training.prepare.source import NO_FACE, PrepareError
-from training.prepare.subject import StoppedError, prepare_subject, read_record
+from training.prepare.source import NO_FACE, PrepareError, Sample
+from training.prepare.subject import Shelf, StoppedError, prepare_subject, read_record
 
 OPTIONS = Options(size=88, shard_faces=5)
 WAIT_S = 60
@@ -173,9 +177,23 @@ def test_an_interrupt_stops_at_once_and_says_so(tmp_path: Path, workers: str) ->
     assert "Traceback" not in errors
 
 
-def test_a_stopped_subject_does_not_count(tree: Tree, tmp_path: Path) -> None:
-    from training.prepare.crops import Cutter
+def test_a_shelf_lets_go_of_the_decoded_picture() -> None:
+    picture = np.zeros((200, 200, 3), np.uint8)
+    held = weakref.ref(picture)
+    sample = Sample(
+        1, "", np.zeros(1, np.int8), np.ones(1, np.float32), face_landmarks(100), "", partial(np.copy, picture)
+    )
+    face = Cutter(88, False).cut(sample)
+    assert isinstance(face, StoredFace)
+    shelf = Shelf("P1", ("AU1",), 88, 2)
+    shelf.add(face)
+    del picture, sample, face
+    assert held() is None
+    assert shelf.members()["frames"].tolist() == [1]
+    assert not shelf.full
 
+
+def test_a_stopped_subject_does_not_count(tree: Tree, tmp_path: Path) -> None:
     asked = 0
 
     def stopped() -> bool:
