@@ -14,6 +14,7 @@ from worker.runtime import Runtime
 from worker.settings import WorkerSettings
 from worker.store.catalogue import MediaRepository, WorkerRepository
 from worker.store.claims import ClaimRepository
+from worker.store.explanations import ExplanationRepository
 from worker.store.jobs import JobRepository
 from worker.store.records import Job, JobState
 from worker.sweep import Sweep
@@ -156,3 +157,30 @@ def test_a_ring_that_was_heard_is_followed_at_once() -> None:
 
 def test_a_broker_that_is_away_is_no_error() -> None:
     assert not Bell.on("redis://127.0.0.1:1/0").ring("video")
+
+
+def test_it_rings_for_explanations_gives_up_lost_ones_and_deletes_old_ones(
+    database: str, tmp_path: Path, bell: Bell, engine: sa.Engine
+) -> None:
+    runtime = Runtime(WorkerSettings(data_dir=tmp_path, max_attempts=1), database, ["detect"])
+    sweep = Sweep(runtime, bell)
+    with engine.begin() as connection:
+        job = JobRepository(connection).create_image_job("lab", b"", deadline_seconds=60)
+        JobRepository(connection).request_cancel("lab", job.id)  # only the explanation is left to be done
+        ExplanationRepository(connection).request(job, 0, 0, b"crop", deadline_seconds=60)
+    sweep.sweep()
+    assert _rings(bell, "detect") == 1
+    with engine.begin() as connection:
+        assert ExplanationRepository(connection).claim(lease_seconds=-1) is not None  # its worker is lost at once
+    sweep.sweep()
+    with engine.begin() as connection:
+        stored = ExplanationRepository(connection).get(job, 0, 0)
+        assert stored is not None
+        assert stored.error is not None
+        assert stored.error.slug == "worker-lost"
+        connection.execute(sa.text("UPDATE explanations SET requested_at = now() - interval '2 days'"))
+    assert _rings(bell, "detect") == 0
+    sweep.clean()
+    with engine.begin() as connection:
+        assert ExplanationRepository(connection).get(job, 0, 0) is None
+    runtime.close()
