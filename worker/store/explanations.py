@@ -80,21 +80,16 @@ class ExplanationRepository:
             crop: see `StoredExplanation`.
             deadline_seconds: from now; a request that no worker has taken up by then is let be.
         """
-        fresh = {
-            "crop": crop,
-            "error": None,
-            "attempts": 0,
-            "lease_until": None,
-            "deadline": _NOW + timedelta(seconds=deadline_seconds),
-            "requested_at": _NOW,
-        }
+        until = _NOW + timedelta(seconds=deadline_seconds)
+        fresh = {"crop": crop, "error": None, "attempts": 0, "lease_until": None, "requested_at": _NOW}
         over = sa.or_(explanations.c.error.is_not(None), sa.and_(explanations.c.deadline < _NOW, _FREE))
-        insert = pg.insert(explanations).values(job_id=job.id, frame=frame, face=face, **fresh)
+        insert = pg.insert(explanations).values(job_id=job.id, frame=frame, face=face, deadline=until, **fresh)
+        anew = {name: sa.case((over, insert.excluded[name]), else_=explanations.c[name]) for name in fresh}
         self._connection.execute(
             insert.on_conflict_do_update(
                 index_elements=[explanations.c.job_id, explanations.c.frame, explanations.c.face],
-                set_=fresh,
-                where=sa.and_(explanations.c.arrays.is_(None), over),
+                set_={**anew, "deadline": until},  # also for one that is worked on: should its worker be lost
+                where=explanations.c.arrays.is_(None),
             )
         )
         notify_work(self._connection, JobKind.IMAGE)

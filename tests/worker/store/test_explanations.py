@@ -125,6 +125,18 @@ def test_a_request_past_its_deadline_is_let_be_until_it_comes_again(engine: sa.E
     assert claim(engine) is not None
 
 
+def test_who_asks_while_a_lost_worker_still_holds_it_is_served_afterwards(engine: sa.Engine, job: Job) -> None:
+    ask(engine, job)
+    assert claim(engine) is not None
+    age(engine, deadline="now() - interval '1 second'")
+    ask(engine, job, b"another")
+    assert claim(engine) is None, "its lease still runs"
+    age(engine, lease_until="now() - interval '1 second'")
+    again = claim(engine)
+    assert again is not None
+    assert again.crop == b"crop"
+
+
 def test_a_lost_worker_gives_way_and_the_third_loss_is_the_last(
     engine: sa.Engine, job: Job, repository: ExplanationRepository
 ) -> None:
