@@ -19,12 +19,12 @@ TORCH_INDEX_ARG = $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 ARGS ?=
 
 PIP = $(BIN)/python -m pip --disable-pip-version-check
-# tests/platforms needs a Label Studio and has a target of its own.
-PARTS = $(filter-out tests/platforms,$(sort $(foreach file,$(wildcard tests/*/test_*.py tests/*/*/test_*.py),tests/$(word 2,$(subst /, ,$(file))))))
+# tests/platforms needs a Label Studio and tests/browser a Chromium: they have targets of their own.
+PARTS = $(filter-out tests/platforms tests/browser,$(sort $(foreach file,$(wildcard tests/*/test_*.py tests/*/*/test_*.py),tests/$(word 2,$(subst /, ,$(file))))))
 CODE = roigcn service worker model training tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check format lint types contract clean
+.PHONY: help setup serve test test-browser check format lint types contract clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -56,6 +56,13 @@ ifeq ($(ARGS),)
 else
 	$(BIN)/python -m pytest $(ARGS)
 endif
+
+# Debian calls it chromium, others chromium-browser or google-chrome; playwright's own download is not used.
+CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+test-browser: setup ## Drive the page in a headless Chromium (its package is not fetched: apt-get install chromium)
+	@[ -n "$(CHROMIUM)" ] || { echo "make test-browser needs Chromium. On Debian and Ubuntu: apt-get install chromium. Another place: make test-browser CHROMIUM=/path/to/chromium"; exit 1; }
+	$(PIP) install --progress-bar off -q -c constraints.txt -e '.[browser]'
+	ROIGCN_CHROMIUM=$(CHROMIUM) $(BIN)/python -m pytest $(or $(ARGS),tests/browser)
 
 check: lint types contract ## Formatting, lint, types and the import contract
 

@@ -12,9 +12,10 @@ export class AuBars {
   constructor(view, thresholds, label = "Action Units") {
     this.view = view;
     this.thresholds = thresholds;
+    this.last = el("span", {}, "score");
     this.list = el("ul", { class: "au-list", "aria-label": label });
     this.empty = el("p", { class: "hint empty" }, "No face is chosen.");
-    this.element = el("div", { class: "au-bars" }, el("div", { class: "au-head", "aria-hidden": "true" }, el("span", {}, "Action Unit"), el("span", {}, "probability"), el("span", {}, "p"), el("span", {}, "score"), el("span", {}, "")), this.empty, this.list);
+    this.element = el("div", { class: "au-bars" }, el("div", { class: "au-head", "aria-hidden": "true" }, el("span", {}, "Action Unit"), el("span", {}, "probability"), el("span", {}, "p"), this.last, el("span", {}, "")), this.empty, this.list);
     this.list.addEventListener("keydown", (event) => this.#move(event));
     view.addEventListener("change", () => this.#update());
     thresholds.addEventListener("change", () => this.#update());
@@ -24,6 +25,7 @@ export class AuBars {
   show(face, other = null) {
     this.#face = face;
     this.#other = other;
+    this.last.textContent = other ? "Δ p" : "score";
     this.empty.hidden = Boolean(face);
     this.list.hidden = !face;
     if (!face) return;
@@ -79,7 +81,7 @@ export class AuBars {
     if (!seen) return "";
     if (!this.#other) return signed(au.score, 2);
     const other = this.#other.aus.find((entry) => entry.au === au.au);
-    return other?.probability === null || other === undefined ? "new" : `Δ${signed(au.probability - other.probability, 2)}`;
+    return other?.probability === null || other === undefined ? "new" : signed(au.probability - other.probability, 2);
   }
 
   #move(event) {
@@ -114,5 +116,6 @@ export function faceTabs(view) {
 }
 
 function signed(value, digits) {
-  return `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(digits)}`;
+  const size = Math.abs(value).toFixed(digits);
+  return `${value < 0 && Number(size) > 0 ? "−" : "+"}${size}`;
 }

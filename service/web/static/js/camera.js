@@ -27,7 +27,7 @@ export function startCamera(section) {
   const checkpoint = el("span", {});
   const status = el("span", { class: "hint", role: "status" });
   const meters = Object.fromEntries(
-    [["fps", "answers a second"], ["trip", "round trip"], ["worked", "in the service"], ["camera", "camera"], ["skipped", "frames passed over"]].map(([name, label]) => [name, { label, value: el("dd", { "data-meter": name }, "–") }]),
+    [["fps", "answers a second"], ["trip", "round trip"], ["worked", "in the service"], ["camera", "camera"], ["skipped", "passed over here + there"]].map(([name, label]) => [name, { label, value: el("dd", { "data-meter": name }, "–") }]),
   );
   let aus = [];
   const controls = viewControls(view, thresholds, () => aus);
@@ -154,7 +154,7 @@ export function startCamera(section) {
     meters.trip.value.textContent = `${middle(answers.map((answer) => answer.trip)).toFixed(0)} ms`;
     meters.worked.value.textContent = `${middle(answers.map((answer) => answer.worked)).toFixed(0)} ms`;
     meters.camera.value.textContent = `${rate(cameraTimes).toFixed(1)} fps`;
-    meters.skipped.value.textContent = `${skipped} here, ${message.dropped} there`;
+    meters.skipped.value.textContent = `${skipped} + ${message.dropped}`;
   };
 
   /** Offers the camera's present picture: sent if there is room for it, passed over if not. */

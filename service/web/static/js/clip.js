@@ -15,6 +15,8 @@ import { Thresholds } from "./thresholds.js";
 import { MapCache, Timeline } from "./timeline.js";
 import { View, viewControls } from "./view.js";
 
+const isFinal = (job) => ["succeeded", "cancelled", "failed"].includes(job.state);
+
 export function startClip(section) {
   const view = new View();
   const thresholds = new Thresholds();
@@ -151,7 +153,7 @@ export function startClip(section) {
     const { signal } = opening;
     job = chosen;
     list.choose(job.id);
-    location.hash = `clip=${job.id}`;
+    history.replaceState(null, "", `#/clip=${job.id}`);
     heading.textContent = job.media?.name ?? "Clip";
     timeline = new Timeline(job.id);
     maps = new MapCache(job.id, () => show());
@@ -169,7 +171,7 @@ export function startClip(section) {
   let growing = null;
   /** Reads what has been stored since; the player opens when the size of the picture is known. */
   const grow = trying(async (moved) => {
-    if (growing) return growing.then(() => (moved.state === "succeeded" ? grow(moved) : undefined));
+    if (growing) return growing.then(() => (isFinal(moved) ? grow(moved) : undefined));
     const { signal } = opening;
     job = moved;
     growing = timeline.load(null, signal).finally(() => { growing = null; });
@@ -184,9 +186,9 @@ export function startClip(section) {
     maps.forget();
     redrawAll();
     await openPlayer(signal);
-    if (["succeeded", "cancelled", "failed"].includes(moved.state)) {
+    if (isFinal(moved)) {
       await events.load(job.id, signal);
-      await exportButtons(exportsPlace, job.id, events);
+      await exportButtons(exportsPlace, job.id, "video", events);
     }
     return undefined;
   });
@@ -222,7 +224,7 @@ export function startClip(section) {
   const load = async () => {
     choices();
     await list.load();
-    const asked = /^#clip=([0-9a-f-]{36})$/.exec(location.hash);
+    const asked = /^#\/clip=([0-9a-f-]{36})$/.exec(location.hash);
     if (asked) await getJson(`jobs/${asked[1]}`).then(open, complain);
   };
   return { load, send };

@@ -28,7 +28,7 @@ export class EventTable extends EventTarget {
     this.gapMs = number("Longest gap within an event in milliseconds", 100, 20, 10000);
     this.baseline = el("select", { "aria-label": "What the thresholds act on" }, el("option", { value: "none" }, "probability"), el("option", { value: "median" }, "score above the face's median"));
     this.baseline.addEventListener("change", () => this.#ask());
-    [this.on.placeholder, this.off.placeholder] = ["own", "0.7 × on"];
+    [this.on.placeholder, this.off.placeholder] = ["own", "auto"];
     this.body = el("tbody", {});
     this.count = el("small", {});
     this.element = el(

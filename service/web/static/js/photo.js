@@ -1,10 +1,11 @@
 // A photo: sent, shown with its faces; with a second checkpoint, twice, side by side.
-import { getJson, sendFile } from "./api.js";
+import { download, getJson, sendFile } from "./api.js";
 import { AuBars, faceTabs } from "./bars.js";
 import { checkpointSelect, refOf, thresholdsOf } from "./checkpoints.js";
 import { el, labelled } from "./dom.js";
+import { exportButtons } from "./exports.js";
 import { facesOf, mapsOf } from "./faces.js";
-import { complain, trying } from "./notices.js";
+import { trying } from "./notices.js";
 import { select } from "./panels.js";
 import { Stage } from "./stage.js";
 import { Thresholds } from "./thresholds.js";
@@ -52,16 +53,18 @@ export function startPhoto(section) {
   const checkpointA = el("span", {});
   const checkpointB = el("span", {});
   const controls = viewControls(view, first.thresholds, () => first.answer?.faces[0]?.aus.map((au) => au.au) ?? []);
-  const openKept = el("a", { class: "button", hidden: true, target: "_blank", rel: "noopener" }, "Picture with bars (PNG)");
+  const exportsPlace = el("div", { class: "toolbar", role: "group", "aria-label": "Save as" });
+  const saving = el("section", { class: "card", hidden: true }, el("h2", {}, "Save as"), exportsPlace);
   const results = el(
     "div",
     { class: "results", hidden: true },
     tabs.element,
     el("div", { class: "readings" }, el("div", { class: "reading" }, first.stage.figure, first.bars.element), el("div", { class: "reading", id: "reading-b", hidden: true }, second.stage.figure, second.bars.element)),
     controls.controls,
+    saving,
   );
   section.append(
-    el("div", { class: "toolbar" }, choose, file, labelled("Checkpoint", checkpointA), labelled("beside it", checkpointB), el("label", { class: "check" }, keep, " keep as a job"), openKept, status),
+    el("div", { class: "toolbar" }, choose, file, labelled("Checkpoint", checkpointA), labelled("beside it", checkpointB), el("label", { class: "check" }, keep, " keep as a job"), status),
     drop,
     results,
   );
@@ -78,10 +81,24 @@ export function startPhoto(section) {
     checkpointB.replaceChildren(b);
   };
 
+  /** A worker that first has to load a checkpoint may take longer than a request waits: asked again for a while. */
+  const patiently = async (send, ref) => {
+    const ends = performance.now() + 90000;
+    for (;;) {
+      try {
+        return await send();
+      } catch (error) {
+        if (!ref || error.type !== "queue-full" || performance.now() > ends) throw error;
+        status.textContent = `The worker is loading ${ref} …`;
+        await new Promise((resolve) => setTimeout(resolve, 2000));
+      }
+    }
+  };
+
   const read = async (blob, ref) => {
     const query = new URLSearchParams({ roi: "full", store: String(keep.checked) });
     if (ref) query.set("checkpoint", ref);
-    const answer = await sendFile(`detect?${query}`, "image", blob);
+    const answer = await patiently(() => sendFile(`detect?${query}`, "image", blob), ref);
     const faces = facesOf(answer);
     if (answer.job && faces.length) {
       const kept = mapsOf(await getJson(`jobs/${answer.job}/roi-maps`));
@@ -112,15 +129,23 @@ export function startPhoto(section) {
       example.textContent = "Drop another photo here.";
       view.update({ face: one.faces[0]?.track ?? 0 });
       status.textContent = one.faces.length ? "" : "No face was found in this photo.";
-      openKept.hidden = true;
+      saving.hidden = !one.answer.job;
+      if (one.answer.job) await offer(one.answer.job);
     } finally {
       if (mine === run) {
         section.removeAttribute("aria-busy");
-        if (status.textContent.startsWith("Reading")) status.textContent = "";
+        if (status.textContent.endsWith("…")) status.textContent = "";
       }
     }
   });
   const again = () => open(picture);
+  /** The formats of a picture that was kept, and the picture with its bars. */
+  const offer = async (job) => {
+    await exportButtons(exportsPlace, job, "image");
+    const drawn = el("button", { type: "button", title: "The picture with boxes, ROI maps and bars" }, "png");
+    drawn.addEventListener("click", trying(() => download(`jobs/${job}/frames/0/overlay`, `${job}.png`)));
+    exportsPlace.append(drawn);
+  };
 
   view.addEventListener("change", () => {
     tabs.update(first.faces);
@@ -137,6 +162,5 @@ export function startPhoto(section) {
   });
   keep.addEventListener("change", again);
   choices();
-  dispatchEvent(new Event("roigcn:photo-ready"));
-  return { open, choices, complain };
+  return { open, choices };
 }

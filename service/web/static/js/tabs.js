@@ -11,7 +11,8 @@ export function startTabs(onOpen) {
     }
     if (focus) tab.focus();
     const name = tab.getAttribute("aria-controls");
-    if (location.hash.split("=")[0] !== `#${name}`) history.replaceState(null, "", `#${name}`);
+    // Not the name of an element: the browser would begin there when Tab is pressed.
+    if (location.hash.split("=")[0] !== `#/${name}`) history.replaceState(null, "", `#/${name}`);
     onOpen(name);
   };
   for (const [number, tab] of tabs.entries()) {
@@ -22,5 +23,5 @@ export function startTabs(onOpen) {
     });
   }
   const named = (name) => tabs.find((tab) => tab.getAttribute("aria-controls") === name);
-  return { open: (name) => open(named(name)), start: () => open(named(location.hash.slice(1).split("=")[0]) ?? tabs[0]) };
+  return { open: (name) => open(named(name)), start: () => open(named(location.hash.slice(2).split("=")[0]) ?? tabs[0]) };
 }
