@@ -95,7 +95,9 @@ def clip_results(config: LabelConfig, medium: Medium, clip: Clip, fps: float, pr
         options = EventOptions(on=control.threshold or None)
         events = [event for event in clip.signals.events(options, clip.thresholds) if event.au in labels]
         if control.kind == "timelinelabels":
-            results += [_region(control, event, player, f"{prefix}-t{n}") for n, event in enumerate(events)]
+            results += [
+                _region(control, event, player, f"{prefix}-{control.name}-{n}") for n, event in enumerate(events)
+            ]
         elif events:
             results.append(_choices(control, events, f"{prefix}-{control.name}"))
     results += _boxes(config, medium, clip, timeline, player, prefix)
