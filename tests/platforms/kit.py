@@ -75,6 +75,35 @@ class LabelStudioServer:
         return str(answer.json()["access"])
 
 
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A running roigcn with an API key."""
+
+    url: str
+    key: str
+    log: Path
+
+    def connect(self, ls: LabelStudioServer, project: int) -> dict[str, Any]:
+        """Connect a project to it as Label Studio's form does; the connection."""
+        body = {
+            "url": f"{self.url}/integrations/label-studio",
+            "project": project,
+            "title": "roigcn",
+            "is_interactive": True,
+            "auth_method": "BASIC_AUTH",
+            "basic_auth_user": "roigcn",
+            "basic_auth_pass": self.key,
+        }
+        made: dict[str, Any] = ls.call("POST", "/api/ml", json=body)
+        return made
+
+    def get(self, path: str) -> Any:
+        """An answer of the service."""
+        answer = httpx.get(f"{self.url}{path}", headers={"X-API-Key": self.key}, timeout=60)
+        assert answer.is_success, answer.text
+        return answer.json()
+
+
 @contextmanager
 def label_studio(folder: Path) -> Iterator[LabelStudioServer]:
     """Start Label Studio in a folder of its own and sign in."""

@@ -82,7 +82,7 @@ def served(
         worker_process(settings, "video"),
     ):
         ends = time.monotonic() + START_SECONDS
-        while (ready := httpx.get(f"{running.url}/health/ready")).status_code != 200:
+        while (ready := httpx.get(f"{running.url}/health/ready", timeout=60)).status_code != 200:
             assert time.monotonic() < ends, ready.text
             time.sleep(0.1)
         yield running

@@ -1,6 +1,8 @@
-"""Rows of faces as the store gives them, and label configurations of projects in other words than ours."""
+"""Rows of faces as the store gives them, label configurations in other words than ours, Label Studio's own bodies."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -86,3 +88,40 @@ def roi_maps(side: int = 16) -> Float32Array:
 def picture(*faces: FaceRow, maps: bool = True) -> Picture:
     """A picture of 200 x 120 pixels with these faces."""
     return Picture(200, 120, faces, [roi_maps() if maps else None for _ in faces], CODES, crop_scale=2.6)
+
+
+def setup_body(config: str) -> dict[str, Any]:
+    """The body of `/setup` as Label Studio 1.23.2 sends it."""
+    return {
+        "project": "3.1795344093",
+        "schema": config,
+        "hostname": "http://127.0.0.1:18080",
+        "access_token": "0123456789abcdef0123456789abcdef01234567",
+        "extra_params": None,
+    }
+
+
+def predict_body(*addresses: str, config: str, key: str = "image", context: Any = None) -> dict[str, Any]:
+    """The body of `/predict` for tasks with these addresses, as Label Studio 1.23.2 sends it."""
+    tasks = [
+        {
+            "id": number,
+            "data": {key: address},
+            "meta": {},
+            "created_at": "2026-11-24T23:00:00Z",
+            "updated_at": "2026-11-24T23:00:00Z",
+            "is_labeled": False,
+            "overlap": 1,
+            "inner_id": number,
+            "total_annotations": 0,
+            "cancelled_annotations": 0,
+            "total_predictions": 0,
+            "project": 3,
+            "file_upload": number,
+            "annotations": [],
+            "predictions": [],
+        }
+        for number, address in enumerate(addresses, 1)
+    ]
+    params = {"login": None, "password": None, "context": context}
+    return {"tasks": tasks, "project": "3.1795344093", "label_config": config, "params": params}

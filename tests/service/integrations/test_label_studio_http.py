@@ -20,19 +20,12 @@ from service.integrations.label_studio.template import label_config
 from service.integrations.label_studio.urls import Hosts, RefusedUrlError
 from service.integrations.label_studio.validate import problems_of
 from service.settings import ServiceSettings
-from tests.service.integrations.kit import FOREIGN
+from tests.service.integrations.conftest import ROOT
+from tests.service.integrations.kit import FOREIGN, predict_body, setup_body
 from tests.service.integrations.station import PERSONAL_TOKEN, Station, station
 from tests.service.kit import Server, assert_problem, jpeg, running_server
 
-ROOT = "/integrations/label-studio"
 CONFIG = label_config("image", ("AU1", "AU12", "AU25"), maps=True, probabilities=True)
-
-
-@pytest.fixture(scope="module")
-def office() -> Iterator[Station]:
-    """Where media lies and predictions go."""
-    with station() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -42,71 +35,13 @@ def elsewhere() -> Iterator[Station]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def backend(served: Server, office: Station) -> Iterator[Server]:
-    """A service that is set up for the station; its workers are those of `served`."""
-    settings = served.settings.model_copy(
-        update={
-            "label_studio_url": office.url,
-            "label_studio_token": ServiceSettings(label_studio_token=PERSONAL_TOKEN).label_studio_token,
-        }
-    )
-    with running_server(settings) as running:
-        running.key("somebody")
-        yield running
-
-
-@pytest.fixture
-def annotator(backend: Server, tenant: str) -> Iterator[httpx.Client]:
-    """Label Studio, signed in by HTTP Basic with a key as the password: the only way that it offers."""
-    auth = httpx.BasicAuth("roigcn", backend.key(tenant))
-    headers = {"User-Agent": "heartex/1.23.2"}
-    with httpx.Client(base_url=backend.url + ROOT, auth=auth, headers=headers, timeout=60) as client:
-        yield client
-
-
-def setup_body(config: str = CONFIG) -> dict[str, Any]:
-    return {
-        "project": "3.1795344093",
-        "schema": config,
-        "hostname": "http://127.0.0.1:18080",
-        "access_token": "0123456789abcdef0123456789abcdef01234567",
-        "extra_params": None,
-    }
-
-
-def predict_body(*addresses: str, config: str = CONFIG, key: str = "image", context: Any = None) -> dict[str, Any]:
-    tasks = [
-        {
-            "id": number,
-            "data": {key: address},
-            "meta": {},
-            "created_at": "2026-11-24T23:00:00Z",
-            "updated_at": "2026-11-24T23:00:00Z",
-            "is_labeled": False,
-            "overlap": 1,
-            "inner_id": number,
-            "total_annotations": 0,
-            "cancelled_annotations": 0,
-            "total_predictions": 0,
-            "project": 3,
-            "file_upload": number,
-            "annotations": [],
-            "predictions": [],
-        }
-        for number, address in enumerate(addresses, 1)
-    ]
-    params = {"login": None, "password": None, "context": context}
-    return {"tasks": tasks, "project": "3.1795344093", "label_config": config, "params": params}
-
-
 def test_health_needs_no_key(backend: Server) -> None:
     answer = httpx.get(f"{backend.url}{ROOT}/health")
     assert (answer.status_code, answer.json()) == (200, {"status": "UP", "model_class": "roigcn"})
 
 
 def test_setup_names_the_version(annotator: httpx.Client) -> None:
-    first, again = (annotator.post("/setup", json=setup_body()) for _ in range(2))
+    first, again = (annotator.post("/setup", json=setup_body(CONFIG)) for _ in range(2))
     assert first.status_code == 200, first.text
     assert first.json() == again.json()
     assert first.json()["model_version"].startswith("roigcn tiny:1 ")
@@ -127,10 +62,10 @@ def test_pictures_are_answered_at_once(annotator: httpx.Client, office: Station,
     office.files["/data/upload/3/1a2b-face.jpg"] = portrait
     office.files["/data/upload/3/3c4d-wall.jpg"] = jpeg(np.full((120, 160, 3), 90, np.uint8))
     addresses = ("/data/upload/3/1a2b-face.jpg", "/data/upload/3/3c4d-wall.jpg", "/data/upload/3/gone.jpg", "ftp://x/y")
-    answer = annotator.post("/predict", json=predict_body(*addresses))
+    answer = annotator.post("/predict", json=predict_body(*addresses, config=CONFIG))
     assert answer.status_code == 200, answer.text
     (face,), (wall,), gone, foreign = answer.json()["results"]
-    assert face["model_version"] == annotator.post("/setup", json=setup_body()).json()["model_version"]
+    assert face["model_version"] == annotator.post("/setup", json=setup_body(CONFIG)).json()["model_version"]
     config = parse_config(CONFIG)
     assert problems_of(config, face["result"]) == []
     kinds = [result["type"] for result in face["result"]]
@@ -148,16 +83,20 @@ def test_pictures_are_answered_at_once(annotator: httpx.Client, office: Station,
 def test_the_personal_token_is_exchanged_and_used(annotator: httpx.Client, office: Station, portrait: bytes) -> None:
     office.files["/data/upload/3/token.jpg"] = portrait
     office.asked.clear()
-    assert annotator.post("/predict", json=predict_body("/data/upload/3/token.jpg")).json()["errors"] == []
+    assert (
+        annotator.post("/predict", json=predict_body("/data/upload/3/token.jpg", config=CONFIG)).json()["errors"] == []
+    )
     fetched = [authorization for _, path, authorization in office.asked if path == "/data/upload/3/token.jpg"]
     assert fetched == [f"Bearer {office.tokens[-1]}"]
     office.tokens.clear()  # Label Studio was restarted with another secret: every token given out is void
-    assert annotator.post("/predict", json=predict_body("/data/upload/3/token.jpg")).json()["errors"] == []
+    assert (
+        annotator.post("/predict", json=predict_body("/data/upload/3/token.jpg", config=CONFIG)).json()["errors"] == []
+    )
 
 
 def test_nothing_of_a_picture_stays(annotator: httpx.Client, backend: Server, office: Station, portrait: bytes) -> None:
     office.files["/data/upload/3/stay.jpg"] = portrait
-    annotator.post("/predict", json=predict_body("/data/upload/3/stay.jpg"))
+    annotator.post("/predict", json=predict_body("/data/upload/3/stay.jpg", config=CONFIG))
     jobs = httpx.get(f"{backend.url}/jobs", headers={"X-API-Key": annotator_key(annotator)}).json()
     assert jobs == {"jobs": [], "next": None}
 
@@ -182,7 +121,7 @@ def test_only_the_configured_host_is_asked(
         "/data/upload/3/leak.jpg",
         "file:///etc/passwd",
     )
-    answer = annotator.post("/predict", json=predict_body(*addresses)).json()
+    answer = annotator.post("/predict", json=predict_body(*addresses, config=CONFIG)).json()
     assert answer["results"] == [[], [], [], []]
     assert all("is not fetched" in error or "neither http" in error for error in answer["errors"]), answer
     assert elsewhere.asked == []
@@ -197,7 +136,7 @@ def test_further_hosts_are_asked_without_the_token(
     office.redirects["/data/upload/3/away.jpg"] = f"{elsewhere.url}/open/face.jpg"
     with running_server(settings) as running:
         auth = httpx.BasicAuth("any", running.key(tenant))
-        body = predict_body(f"{elsewhere.url}/open/face.jpg", "/data/upload/3/away.jpg")
+        body = predict_body(f"{elsewhere.url}/open/face.jpg", "/data/upload/3/away.jpg", config=CONFIG)
         answer = httpx.post(f"{running.url}{ROOT}/predict", json=body, auth=auth, timeout=60).json()
     assert answer["errors"] == []
     assert [authorization for _, _, authorization in elsewhere.asked] == [None, None]
@@ -209,7 +148,7 @@ def test_a_file_over_the_limit_is_not_taken(backend: Server, office: Station, te
     settings = backend.settings.model_copy(update={"max_image_bytes": 4999})
     with running_server(settings) as running:
         auth = httpx.BasicAuth("any", running.key(tenant))
-        body = predict_body("/data/upload/3/large.jpg")
+        body = predict_body("/data/upload/3/large.jpg", config=CONFIG)
         answer = httpx.post(f"{running.url}{ROOT}/predict", json=body, auth=auth, timeout=60).json()
     assert answer["results"] == [[]]
     assert "4999 bytes" in answer["errors"][0]
@@ -231,7 +170,7 @@ def test_what_is_not_set_up_is_said(
     with running_server(backend.settings.model_copy(update=update)) as running:
         auth = httpx.BasicAuth("any", running.key(tenant))
         for context in (None, CLICK):
-            body = predict_body("/data/upload/3/unset.jpg", context=context)
+            body = predict_body("/data/upload/3/unset.jpg", context=context, config=CONFIG)
             answer = httpx.post(f"{running.url}{ROOT}/predict", json=body, auth=auth, timeout=60)
             assert words in str(assert_problem(answer, 503, "not-configured")["detail"])
 
@@ -252,24 +191,26 @@ CLICK = {
 def test_a_click_picks_a_face(annotator: httpx.Client, office: Station, astronaut: UInt8Array) -> None:
     pair = np.concatenate([astronaut, astronaut], axis=1)  # she twice, side by side
     office.files["/data/upload/3/pair.jpg"] = jpeg(pair)
-    whole = annotator.post("/predict", json=predict_body("/data/upload/3/pair.jpg")).json()["results"][0][0]
+    whole = annotator.post("/predict", json=predict_body("/data/upload/3/pair.jpg", config=CONFIG)).json()["results"][
+        0
+    ][0]
     boxes = [result["value"] for result in whole["result"] if result["type"] == "rectanglelabels"]
     assert len(boxes) == 2
     for box in boxes:
         value = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2, "width": 0.5}
         context = {"result": [CLICK["result"][0] | {"value": value}]}
-        body = predict_body("/data/upload/3/pair.jpg", context=context)
+        body = predict_body("/data/upload/3/pair.jpg", context=context, config=CONFIG)
         (picked,) = annotator.post("/predict", json=body).json()["results"]
         assert [r["value"]["x"] for r in picked["result"] if r["type"] == "rectanglelabels"] == [box["x"]]
     beside = {"result": [CLICK["result"][0] | {"value": {"x": 1, "y": 99, "width": 0.5}}]}
-    (nothing,) = annotator.post("/predict", json=predict_body("/data/upload/3/pair.jpg", context=beside)).json()[
-        "results"
-    ]
+    (nothing,) = annotator.post(
+        "/predict", json=predict_body("/data/upload/3/pair.jpg", context=beside, config=CONFIG)
+    ).json()["results"]
     assert nothing["result"] == []
 
 
 def test_a_click_on_nothing_that_is_there_is_said(annotator: httpx.Client) -> None:
-    gone = annotator.post("/predict", json=predict_body("/data/upload/3/gone.jpg", context=CLICK))
+    gone = annotator.post("/predict", json=predict_body("/data/upload/3/gone.jpg", context=CLICK, config=CONFIG))
     assert "404" in str(assert_problem(gone, 422, "validation")["detail"])
     clip = label_config("video", ("AU12",))
     body = predict_body("/data/upload/3/clip.mp4", config=clip, key="video", context=CLICK)
@@ -277,7 +218,7 @@ def test_a_click_on_nothing_that_is_there_is_said(annotator: httpx.Client) -> No
 
 
 def test_a_task_without_its_medium_is_said(annotator: httpx.Client) -> None:
-    answer = annotator.post("/predict", json=predict_body("/data/upload/3/a.jpg", key="photo")).json()
+    answer = annotator.post("/predict", json=predict_body("/data/upload/3/a.jpg", key="photo", config=CONFIG)).json()
     assert answer["results"] == [[]]
     assert "'image'" in answer["errors"][0]
 
@@ -322,7 +263,7 @@ def test_keys_are_needed(backend: Server, path: str, headers: dict[str, str]) ->
 
 def test_a_key_that_only_reads_is_not_enough(backend: Server, tenant: str) -> None:
     auth = httpx.BasicAuth("roigcn", backend.key(tenant, "read"))
-    assert_problem(httpx.post(f"{backend.url}{ROOT}/setup", json=setup_body(), auth=auth), 403, "forbidden")
+    assert_problem(httpx.post(f"{backend.url}{ROOT}/setup", json=setup_body(CONFIG), auth=auth), 403, "forbidden")
 
 
 def test_basic_is_not_taken_elsewhere(backend: Server, tenant: str) -> None:
