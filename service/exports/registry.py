@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from types import MappingProxyType
 
-from service.exports import boris, coco, cvat, elan, ndjson, openface, parquet, pyfeat, table
+from service.exports import boris, coco, cvat, elan, label_studio, ndjson, openface, parquet, pyfeat, table
 from service.exports.formats import Format
 
-_MODULES = (table, parquet, ndjson, openface, pyfeat, elan, boris, coco, cvat)
+_MODULES = (table, parquet, ndjson, openface, pyfeat, elan, boris, coco, cvat, label_studio)
 
 FORMATS: Mapping[str, Format] = MappingProxyType({module.FORMAT.name: module.FORMAT for module in _MODULES})
 """The formats by name, the native one first."""

@@ -265,12 +265,12 @@ def _read_clip(connection: sa.Connection, context: Context, job: Job) -> tuple[C
         raise LabelStudioError("the checkpoint of the clip's job is no longer registered", lasting=True)
     media = MediaRepository(connection).get(job.tenant, job.media_id) if job.media_id else None
     clip = Clip(
-        width=job.width or 1,
-        height=job.height or 1,
+        width=job.width or 0,
+        height=job.height or 0,
         duration_ms=media.duration_ms if media else None,
         au_codes=checkpoint.au_codes,
         thresholds=checkpoint.manifest.get("thresholds", {}),
     )
     for row in ResultRepository(connection).stream_frames(job):
-        clip.add(row)
+        clip.add(row.frame, row.pts_ms, row.faces)
     return clip, checkpoint

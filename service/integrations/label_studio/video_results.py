@@ -16,7 +16,7 @@ from model.values import Float32Array
 from service.integrations.label_studio.config import Control, LabelConfig, Medium
 from service.integrations.label_studio.player import first_frame, frame_count, last_frame
 from service.integrations.label_studio.results import Result, percent
-from worker.store.records import FrameRow
+from worker.store.records import FaceRow
 
 # Key frames are left out where the straight line between their neighbours, which the player draws, is so near.
 _TOLERANCE_PERCENT = 0.2
@@ -36,7 +36,7 @@ class Clip:
     """An analysed clip, collected frame by frame.
 
     Attributes:
-        width: of the upright pictures, pixels.
+        width: of the upright pictures, pixels; 0 when it is not known, and then there are no boxes.
         duration_ms: as the container says; None when it does not.
         au_codes: the order of all AU arrays.
         thresholds: decision thresholds on the probability by AU code.
@@ -56,10 +56,10 @@ class Clip:
     def __post_init__(self) -> None:
         self.signals = ClipSignals(self.au_codes)
 
-    def add(self, row: FrameRow) -> None:
+    def add(self, frame: int, pts_ms: float, faces: Sequence[FaceRow]) -> None:
         """The next frame."""
-        self.signals.add(row.frame, row.pts_ms, [(f.track, f.au_probability, f.au_score) for f in row.faces])
-        for face in row.faces:
+        self.signals.add(frame, pts_ms, [(face.track, face.au_probability, face.au_score) for face in faces])
+        for face in faces:
             self.tracks.setdefault(face.track, []).append(Sighting(self.frames, face.box_xyxy))
             known = face.au_probability[np.isfinite(face.au_probability)]
             self._certainty += float(np.maximum(known, 1 - known).sum())
@@ -72,7 +72,9 @@ class Clip:
         return round(self._certainty / self._read, 4) if self._read else 0.0
 
 
-def clip_results(config: LabelConfig, medium: Medium, clip: Clip, fps: float, prefix: str) -> list[Result]:
+def clip_results(
+    config: LabelConfig, medium: Medium, clip: Clip, fps: float, prefix: str, events: EventOptions | None = None
+) -> list[Result]:
     """The results of a clip.
 
     Args:
@@ -81,6 +83,7 @@ def clip_results(config: LabelConfig, medium: Medium, clip: Clip, fps: float, pr
         clip: what was found.
         fps: the frame rate that the player takes, see `Medium.fps`.
         prefix: of the regions' ids.
+        events: when an AU counts as an event; a control's own threshold goes first.
     """
     if clip.frames == 0:
         return []
@@ -140,7 +143,7 @@ def _boxes(
     config: LabelConfig, medium: Medium, clip: Clip, timeline: Timeline, player: _Player, prefix: str
 ) -> Iterator[Result]:
     control = next(iter(config.on(medium, "videorectangle")), None)
-    if control is None:
+    if control is None or not clip.width or not clip.height:
         return
     named = [labels.face_label for labels in config.on(medium, "labels")]
     label = next((label for label in named if label is not None), None)

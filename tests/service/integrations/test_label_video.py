@@ -65,7 +65,7 @@ def test_the_player_counts_whole_frames() -> None:
 def clip(rows: list[FrameRow], duration_ms: float | None = None) -> Clip:
     made = Clip(200, 120, duration_ms, CODES, {"AU12": 0.5})
     for row in rows:
-        made.add(row)
+        made.add(row.frame, row.pts_ms, row.faces)
     return made
 
 
