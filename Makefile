@@ -24,7 +24,7 @@ PARTS = $(filter-out tests/platforms tests/browser,$(sort $(foreach file,$(wildc
 CODE = roigcn service worker model training tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-browser check format lint types contract clean
+.PHONY: help setup serve test test-browser test-platforms check format lint types contract clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -64,6 +64,18 @@ test-browser: setup ## Drive the page in a headless Chromium (its package is not
 	$(PIP) install --progress-bar off -q -c constraints.txt -e '.[browser]'
 	ROIGCN_CHROMIUM=$(CHROMIUM) $(BIN)/python -m pytest $(or $(ARGS),tests/browser)
 
+# Label Studio drags in a hundred packages: it gets an environment of its own, and nothing of roigcn imports it.
+PLATFORMS_VENV ?= .venv-platforms
+PLATFORMS_STAMP = $(PLATFORMS_VENV)/.ready
+
+$(PLATFORMS_STAMP): tests/platforms/requirements.txt
+	$(PYTHON) -m venv $(PLATFORMS_VENV)
+	$(PLATFORMS_VENV)/bin/python -m pip --disable-pip-version-check install --progress-bar off -q -r tests/platforms/requirements.txt
+	@touch $@
+
+test-platforms: setup $(PLATFORMS_STAMP) ## Run the tests against a real Label Studio, which is set up first
+	ROIGCN_PLATFORMS_VENV=$(abspath $(PLATFORMS_VENV)) $(BIN)/python -m pytest tests/platforms --timeout 1200 $(ARGS)
+
 check: lint types contract ## Formatting, lint, types and the import contract
 
 lint: setup
@@ -81,4 +93,4 @@ format: setup ## Format the code and mend what lint can mend
 	$(BIN)/ruff check --fix $(CODE)
 
 clean: ## Remove the virtual environment and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PLATFORMS_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

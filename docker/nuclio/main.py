@@ -47,11 +47,11 @@ def _shape(face):
     box = face["box"]
     read = [au for au in face["aus"] if au["probability"] is not None]
     named = ", ".join(f"{au['au']} {au['probability']:.2f}" for au in read if au["active"])
-    attributes = [{"name": "aus", "value": named}]
+    # CVAT drops numbers with a point: per cent.
+    attributes = [{"name": "aus", "value": named}, {"name": "face_percent", "value": str(round(100 * face["score"]))}]
     for au in read:
         attributes.append({"name": au["au"], "value": "true" if au["active"] else "false"})
-        # CVAT drops numbers with a point.
-        attributes.append({"name": f"{au['au']}_percent", "value": str(round(100 * au["probability"]))})
+        attributes.append({"name": f"{au['au']}_probability", "value": f"{au['probability']:.4f}"})
     return {
         "confidence": f"{face['score']:.4f}",
         "label": "face",

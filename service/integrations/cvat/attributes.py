@@ -1,7 +1,8 @@
 """Faces as CVAT's label `face`: its attributes and their values. Pure, and without CVAT's own packages.
 
-Each Action Unit has a checkbox, the decision, and a whole number, its probability in per cent: CVAT's numbers are
-integers. The text `aus` names those that occur. Nothing here is a FACS intensity.
+Each Action Unit has a checkbox, the decision, and a text, its probability: CVAT's numbers are integers. So the labels
+are those of the export `cvat` too, and have two more: the text `aus` names the Action Units that occur, the number
+`face_percent` is the detector's confidence. Nothing here is a FACS intensity.
 """
 
 from __future__ import annotations
@@ -33,10 +34,9 @@ class Attribute:
 
 def attributes_of(au_codes: Sequence[str]) -> tuple[Attribute, ...]:
     """The attributes of a face for these Action Units, in an order that does not change."""
-    per_au = (
-        (Attribute(code, "checkbox"), Attribute(f"{code}_percent", "number", ("0", "100", "1"))) for code in au_codes
-    )
-    return (Attribute("aus", "text"), *(attribute for pair in per_au for attribute in pair))
+    per_au = ((Attribute(code, "checkbox"), Attribute(f"{code}_probability", "text")) for code in au_codes)
+    first = (Attribute("aus", "text"), Attribute("face_percent", "number", ("0", "100", "1")))
+    return (*first, *(attribute for pair in per_au for attribute in pair))
 
 
 def values_of(face: Mapping[str, Any], au_codes: Sequence[str]) -> dict[str, str]:
@@ -46,11 +46,12 @@ def values_of(face: Mapping[str, Any], au_codes: Sequence[str]) -> dict[str, str
     """
     read = {au["au"]: au for au in face["aus"] if au["probability"] is not None}
     occurring = [code for code in au_codes if code in read and read[code]["active"]]
-    values = {"aus": ", ".join(f"{code} {read[code]['probability']:.2f}" for code in occurring)}
+    named = ", ".join(f"{code} {read[code]['probability']:.2f}" for code in occurring)
+    values = {"aus": named, "face_percent": str(round(100 * face["score"]))}
     for code in au_codes:
         if code in read:
             values[code] = "true" if read[code]["active"] else "false"
-            values[f"{code}_percent"] = str(round(100 * read[code]["probability"]))
+            values[f"{code}_probability"] = f"{read[code]['probability']:.4f}"
     return values
 
 
