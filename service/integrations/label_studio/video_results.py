@@ -95,14 +95,15 @@ def clip_results(
         if control.kind == "choices" and control.per_region:
             continue
         labels = control.au_labels()
-        options = EventOptions(on=control.threshold or None)
-        events = [event for event in clip.signals.events(options, clip.thresholds) if event.au in labels]
+        options = events or EventOptions()
+        if control.threshold:
+            options = EventOptions(on=min(control.threshold, 1.0), min_ms=options.min_ms, gap_ms=options.gap_ms)
+        found = [event for event in clip.signals.events(options, clip.thresholds) if event.au in labels]
         if control.kind == "timelinelabels":
-            results += [
-                _region(control, event, player, f"{prefix}-{control.name}-{n}") for n, event in enumerate(events)
-            ]
-        elif events:
-            results.append(_choices(control, events, f"{prefix}-{control.name}"))
+            regions = enumerate(found)
+            results += [_region(control, event, player, f"{prefix}-{control.name}-{n}") for n, event in regions]
+        elif found:
+            results.append(_choices(control, found, f"{prefix}-{control.name}"))
     results += _boxes(config, medium, clip, timeline, player, prefix)
     return results
 
