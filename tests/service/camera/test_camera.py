@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,8 @@ def camera(server: Server, hello: object, **headers: str) -> Iterator[ClientConn
     """A socket that has sent its first message."""
     address = server.url.replace("http", "ws", 1) + "/camera"
     with connect(address, additional_headers=headers, max_size=None, open_timeout=SECONDS) as socket:
-        socket.send(hello if isinstance(hello, str | bytes) else json.dumps(hello))
+        with suppress(ConnectionClosed):  # a server that refuses at once may have said so and gone; it is heard below
+            socket.send(hello if isinstance(hello, str | bytes) else json.dumps(hello))
         yield socket
 
 
