@@ -64,6 +64,17 @@ def test_every_printed_command_works(served: Served, tmp_path: Path) -> None:
     assert [frame["frame"] for frame in frames] == list(range(len(frames)))
 
 
+def test_the_printed_program_works(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = re.search(r"^```python\n(.*?)^```", README, re.M | re.S)
+    assert program is not None
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    exec(program.group(1).replace("http://127.0.0.1:8000", served.url), {})
+    assert "time_ms" in capsys.readouterr().out
+
+
 def test_the_printed_answer_is_the_answer(served: Served, tmp_path: Path) -> None:
     printed = re.search(r"^```json\n(.*?)^```", README, re.M | re.S)
     assert printed is not None
