@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = {str(path.relative_to(DOCS)): path.read_text(encoding="utf-8") for path in sorted(DOCS.rglob("*.md"))}
 SERVER = "http://127.0.0.1:8000"
+TYPED_SECONDS = 600.0
 
 RUN_BY = {
     "cvat.md": "tests/docs/test_annotation.py",
@@ -87,6 +89,7 @@ class Reader:
             "ROIGCN_DATA_DIR": str(served.data_dir),
             "ROIGCN_CACHE_DIR": str(graph_cache),
             "PATH": path,
+            "PYTHONFAULTHANDLER": "1",
         }
         self._environment = clean_environment() | settings
 
@@ -95,17 +98,24 @@ class Reader:
         if "JOB" in commands and not self._job:
             self._job = self._some_job()
         lines = commands.replace(SERVER, self._url).replace("JOB", self._job).replace(".venv/bin/roigcn", "roigcn")
-        done = subprocess.run(
+        typed = subprocess.Popen(
             ["bash", "-ec", lines],
             cwd=self._folder,
             env=self._environment,
-            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
+            start_new_session=True,
         )
-        assert done.returncode == 0, f"{lines}\n{done.stdout}\n{done.stderr}"
-        self.outputs.append(done.stdout)
-        jobs = re.findall(r'"(?:id|job)":"([0-9a-f-]{36})"', done.stdout)
+        try:
+            output, errors = typed.communicate(timeout=TYPED_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(typed.pid, signal.SIGABRT)  # Python says where it hangs, see PYTHONFAULTHANDLER
+            output, errors = typed.communicate()
+        assert typed.returncode == 0, f"{lines}\n{output}\n{errors}"
+        self.outputs.append(output)
+        jobs = re.findall(r'"(?:id|job)":"([0-9a-f-]{36})"', output)
         self._job = jobs[-1] if jobs else self._job
 
     def _some_job(self) -> str:
