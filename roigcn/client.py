@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
+# The server closes connections that rest for 5 s. One that is given up sooner is never used just as it closes.
+LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=2.0)
 
 Roi = Literal["full", "peaks", "none"]
 Faces = Literal["all", "largest"]
@@ -89,7 +91,7 @@ class Client(_Settings):
         http: httpx.Client | None = None,
     ) -> None:
         super().__init__(server, api_key, timeout, retry_seconds)
-        self._http = http or httpx.Client(headers={"User-Agent": _user_agent()})
+        self._http = http or httpx.Client(headers=_user_agent(), limits=LIMITS)
         self._own = http is None
         self._driver = Driver(self._address, self._http)
 
@@ -289,7 +291,7 @@ class AsyncClient(_Settings):
         http: httpx.AsyncClient | None = None,
     ) -> None:
         super().__init__(server, api_key, timeout, retry_seconds)
-        self._http = http or httpx.AsyncClient(headers={"User-Agent": _user_agent()})
+        self._http = http or httpx.AsyncClient(headers=_user_agent(), limits=LIMITS)
         self._own = http is None
         self._driver = AsyncDriver(self._address, self._http)
 
@@ -439,8 +441,8 @@ class AsyncClient(_Settings):
         return await self._driver.run(flows.checkpoints(self._contact))
 
 
-def _user_agent() -> str:
+def _user_agent() -> dict[str, str]:
     try:
-        return f"roigcn-python/{version('roigcn')}"
+        return {"User-Agent": f"roigcn-python/{version('roigcn')}"}
     except PackageNotFoundError:  # the package's folder alone, copied beside a program
-        return "roigcn-python"
+        return {"User-Agent": "roigcn-python"}

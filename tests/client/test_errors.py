@@ -11,8 +11,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import uvicorn
 
 import roigcn
+from roigcn.client import LIMITS
 from roigcn.errors import PROBLEMS, problem_from
 from service.problems import PROBLEMS as SERVED
 from tests.client.conftest import Connect
@@ -138,6 +140,13 @@ def test_what_waiting_does_not_mend_is_told_at_once(connect: Connect, response: 
         with pytest.raises(kind):
             list(connect(url, retry_seconds=60).jobs())
         assert len(asked) == 1
+
+
+def test_resting_connections_are_given_up_before_the_server_closes_them(server: Server) -> None:
+    """Both at 5 s would now and then send a picture into a connection that is being closed."""
+    closes_after = uvicorn.Config(server.app).timeout_keep_alive
+    assert LIMITS.keepalive_expiry is not None
+    assert LIMITS.keepalive_expiry < closes_after / 2
 
 
 def test_patience_ends(connect: Connect) -> None:
