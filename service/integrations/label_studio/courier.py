@@ -225,7 +225,7 @@ class _Courier:
         results = await run_in_threadpool(clip_results, config, medium, clip, errand.fps, secrets.token_hex(3))
         if wrong := problems_of(config, results):
             raise LabelStudioError(f"the results do not fit the configuration ({wrong[0]})", lasting=True)
-        version = model_version(checkpoint.manifest, config)
+        version = model_version(checkpoint.manifest, config, context.settings.reading)
         there = await context.label_studio.predictions(errand.task)
         if not any(prediction.get("model_version") == version for prediction in there):
             await context.label_studio.add_prediction(

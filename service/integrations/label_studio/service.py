@@ -54,6 +54,7 @@ class _Analysed:
 
     picture: Picture
     manifest: Mapping[str, Any]
+    reading: str
 
 
 async def present_version(context: Context, xml: str) -> str:
@@ -67,7 +68,7 @@ async def present_version(context: Context, xml: str) -> str:
 
     def read() -> str:
         checkpoint = in_use(context.registry, context.settings.checkpoint)
-        return model_version(checkpoint.manifest.model_dump(mode="json"), config)
+        return model_version(checkpoint.manifest.model_dump(mode="json"), config, context.settings.reading)
 
     try:
         return await run_in_threadpool(read)
@@ -231,7 +232,7 @@ def _read(connection: sa.Connection, context: Context, job: Job) -> _Analysed:
         au_codes=checkpoint.au_codes,
         crop_scale=CropRule.model_validate(checkpoint.manifest.get("crop", {})).scale,
     )
-    return _Analysed(picture, checkpoint.manifest)
+    return _Analysed(picture, checkpoint.manifest, context.settings.reading)
 
 
 def _prediction(config: LabelConfig, medium: Medium, analysed: _Analysed, faces: range, *, whole: bool) -> Prediction:
@@ -240,7 +241,7 @@ def _prediction(config: LabelConfig, medium: Medium, analysed: _Analysed, faces:
     if wrong := problems_of(config, results):
         raise LabelStudioError(f"the results do not fit the configuration ({wrong[0]})", lasting=True)
     return Prediction(
-        model_version=model_version(analysed.manifest, config),
+        model_version=model_version(analysed.manifest, config, analysed.reading),
         score=certainty([picture.faces[index] for index in faces]),
         result=results,
     )

@@ -33,19 +33,22 @@ _DECIDING = (
 )
 
 
-def model_version(manifest: Mapping[str, Any], config: LabelConfig) -> str:
+def model_version(manifest: Mapping[str, Any], config: LabelConfig, reading: str = "auto") -> str:
     """The version of the predictions that a checkpoint gives a project.
 
     Args:
         manifest: of the checkpoint, as JSON (`Manifest.model_dump(mode="json")`).
         config: the project's; aliases and thresholds in it change results, white space and colours do not.
+        reading: the setting of that name: whether the checkpoint's reading of landmarks joins in.
 
     Returns:
         The checkpoint's name and version for people, and eight hexadecimal digits of all that decides.
     """
+    opinion = manifest.get("landmark_opinion") or {}
     deciding = {
         "revision": RESULTS_REVISION,
         "manifest": {key: manifest.get(key) for key in _DECIDING},
+        "landmarks": {} if reading == "network" else {key: opinion.get(key) for key in ("fusion", "thresholds")},
         "config": asdict(config),
     }
     digest = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()

@@ -182,6 +182,18 @@ def test_the_version_changes_with_what_decides(manifest: dict[str, Any]) -> None
     assert version(manifest) != version()
 
 
+def test_the_version_changes_with_the_landmarks_say() -> None:
+    config = parse_config(FOREIGN)
+    opinion = {"fusion": {"AU12": {"score": 1.0, "landmarks": 0.5, "intercept": 0.0}}, "thresholds": {"AU12": 0.4}}
+    manifest = MANIFEST | {"landmark_opinion": opinion | {"metrics": {"protocol": "one"}}}
+    with_landmarks = model_version(manifest, config)
+    assert with_landmarks != model_version(MANIFEST, config)
+    assert model_version(manifest, config, "network") == model_version(MANIFEST, config, "network")
+    assert model_version(manifest, config, "both") == with_landmarks
+    measured_anew = MANIFEST | {"landmark_opinion": opinion | {"metrics": {"protocol": "another"}}}
+    assert model_version(measured_anew, config) == with_landmarks
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
