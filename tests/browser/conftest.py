@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,9 +42,10 @@ _FLAGS = (
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served() -> Iterator[Served]:
     """`roigcn serve` in a data folder with a second checkpoint: the active one's weights under another name."""
-    folder = tmp_path_factory.mktemp("browser")
+    # Not under pytest's folder, which only its own user may enter: as root, Postgres runs as another one.
+    folder = Path(tempfile.mkdtemp(prefix="roigcn-browser-"))
     active = Registry([BUILTIN_ROOT]).active()
     second = folder / "data" / "checkpoints" / "second" / "1"
     shutil.copytree(active.path, second)
@@ -64,6 +66,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
