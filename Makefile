@@ -20,7 +20,10 @@ ARGS ?=
 
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 # tests/platforms needs a Label Studio and tests/browser a Chromium: they have targets of their own.
-PARTS = $(filter-out tests/platforms tests/browser,$(sort $(foreach file,$(wildcard tests/*/test_*.py tests/*/*/test_*.py),tests/$(word 2,$(subst /, ,$(file))))))
+PARTS = $(filter-out tests/platforms tests/browser tests/training,$(sort $(foreach file,$(wildcard tests/*/test_*.py tests/*/*/test_*.py),tests/$(word 2,$(subst /, ,$(file))))))
+# The training tests of each folder have a process of their own: the renderer's OpenGL driver beside torch's training
+# has crashed a process that held both.
+ALONE = $(patsubst %/,%,$(sort $(dir $(wildcard tests/training/test_*.py tests/training/*/test_*.py))))
 CODE = roigcn service worker model training tests benchmarks
 
 .DEFAULT_GOAL := help
@@ -46,11 +49,13 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 serve: setup ## Set up, then run the whole service on http://127.0.0.1:8000 (ARGS="--port 9000")
 	$(BIN)/roigcn serve $(ARGS)
 
-# One process per part: the renderer's OpenGL driver, torch and OpenVINO together have crashed a long process at its end.
 test: setup ## Set up, then run every test (ARGS="tests/model -x" for some)
 ifeq ($(ARGS),)
 	@failed=; for part in $(PARTS); do \
 	  echo "== $$part"; $(BIN)/python -m pytest $$part || failed="$$failed $$part"; \
+	done; \
+	for part in $(ALONE); do \
+	  echo "== $$part alone"; $(BIN)/python -m pytest $$part/test_*.py || failed="$$failed $$part"; \
 	done; \
 	[ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
 else

@@ -152,7 +152,8 @@ def _run(
     setup = _Setup(source, out, options, queue, stop)
     workers = min(options.workers, len(subjects))
     with ProcessPoolExecutor(workers, context, _start_worker, (setup,)) as pool, _stopping(stop):
-        waiting: dict[Future[Record], str] = {pool.submit(_prepare_in_worker, subject): subject for subject in subjects}
+        with _interrupts_held():
+            waiting: dict[Future[Record], str] = {pool.submit(_prepare_in_worker, name): name for name in subjects}
         told: Counter[str] = Counter()
         while waiting:
             finished, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
@@ -173,6 +174,19 @@ def _run(
                     raise PrepareError(
                         "a process was killed, perhaps for want of memory; run again with fewer --workers"
                     ) from error
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Start processes deaf to Ctrl-C from their first moment; one that comes meanwhile reaches this process after."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

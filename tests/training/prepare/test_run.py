@@ -165,7 +165,10 @@ def test_an_interrupt_stops_at_once_and_says_so(tmp_path: Path, workers: str) ->
     out = tmp_path / "out"
     long = make_bp4d(tmp_path / "tree", frames=100, tasks=("T1", "T2", "T3", "T4"), odd=False)
     run = command(long, out, "--workers", workers)
-    with subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True) as p:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        run, stdout=pipe, stderr=pipe, text=True, start_new_session=True, preexec_fn=_hear_interrupts
+    ) as p:
         deadline = time.monotonic() + WAIT_S
         while not list(out.glob("*.npz")):
             assert time.monotonic() < deadline
@@ -175,6 +178,11 @@ def test_an_interrupt_stops_at_once_and_says_so(tmp_path: Path, workers: str) ->
     assert p.returncode == 130, errors
     assert "the same command goes on" in errors
     assert "Traceback" not in errors
+
+
+def _hear_interrupts() -> None:
+    """A shell starts what it runs in the background deaf to Ctrl-C, and whoever starts tests that way passes it on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_a_shelf_lets_go_of_the_decoded_picture() -> None:
