@@ -11,9 +11,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import openvino
 
 from model.faces.assets import AssetError, asset_paths
+from model.openvino_core import shared_core
 from model.values import Float32Array
 
 # fmt: off
@@ -80,7 +80,7 @@ class Blendshapes:
         config: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         if threads is not None:
             config["INFERENCE_NUM_THREADS"] = threads
-        self._request = openvino.Core().compile_model(path, "CPU", config).create_infer_request()
+        self._request = shared_core().compile_model(path, "CPU", config).create_infer_request()
 
     def run(self, meshes: Float32Array) -> Float32Array:
         """Movements of faces.

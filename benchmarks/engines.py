@@ -43,6 +43,7 @@ from model.engines.deploy import DeployedNetwork, InferenceHead
 from model.engines.openvino import to_graph
 from model.graph import SpectralGraphConv, subtract_low_rank, upsampled_concat
 from model.network import NetworkConfig, RoiGcn, normalise
+from model.openvino_core import shared_core
 
 GEMM_SIZE = 1024
 DEFAULT_CONFIGS = ("hrnet_w18:256:12", "hrnet_w18_small:128:15", "hrnet_w18_small:256:15")
@@ -208,7 +209,7 @@ def head_shares(checkpoint: Checkpoint, batch: int, rounds: int, threads: int) -
         deployed.head = head
         settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": "1"}
         graph = to_graph(deployed.eval(), manifest.input_size)
-        compiled = ov.Core().compile_model(graph, "CPU", settings | {"PERF_COUNT": True})
+        compiled = shared_core().compile_model(graph, "CPU", settings | {"PERF_COUNT": True})
         requests[name] = compiled.create_infer_request()
     shares: dict[str, list[float]] = {name: [] for name in heads}
     for _ in range(rounds + 1):

@@ -20,6 +20,7 @@ import openvino as ov
 from model.checkpoint import Checkpoint
 from model.engines.base import EngineError, check_crops, default_threads
 from model.engines.graph_cache import GRAPH_NAME, cache_key, cached_graph
+from model.openvino_core import shared_core
 from model.values import Float32Array, UInt8Array
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class OpenVinoEngine:
         self.au_codes = manifest.au_codes
         self.preferred_batch = 8
         self._lock = threading.Lock()
-        core = ov.Core()
+        core = shared_core()
         self.device = _find_device(core, device)
         graph = cached_graph(
             cache_dir, cache_key(checkpoint, ov.get_version()), lambda folder: convert(checkpoint, folder / GRAPH_NAME)

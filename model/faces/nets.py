@@ -45,12 +45,9 @@ class PictureNet:
             threads: processor threads, None for all.
             cache_dir: folder where OpenVINO keeps compiled nets between starts, None for no such cache.
         """
-        import openvino  # imported late: the API process imports this package and never runs a net
+        from model.openvino_core import shared_core  # late: the API process imports this package and never runs a net
 
-        self._core = openvino.Core()
-        if cache_dir is not None:
-            cache_dir.mkdir(parents=True, exist_ok=True)
-            self._core.set_property({"CACHE_DIR": str(cache_dir)})
+        self._core = shared_core()
         self._path, self._mean, self._scale = path, mean, scale
         self._outputs = tuple(outputs)
         # Left to itself OpenVINO computes in bfloat16 where the processor can: points then lie elsewhere by up to 1.4 %
@@ -58,6 +55,9 @@ class PictureNet:
         self._config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         if threads is not None:
             self._config["INFERENCE_NUM_THREADS"] = threads
+        if cache_dir is not None:
+            cache_dir.mkdir(parents=True, exist_ok=True)
+            self._config["CACHE_DIR"] = str(cache_dir)
         self._requests: dict[int, openvino.InferRequest] = {}
         self._lock = threading.Lock()
         shape = self._core.read_model(path).inputs[0].partial_shape
