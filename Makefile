@@ -21,8 +21,7 @@ ARGS ?=
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 # tests/platforms needs a Label Studio and tests/browser a Chromium: they have targets of their own.
 PARTS = $(filter-out tests/platforms tests/browser tests/training,$(sort $(foreach file,$(wildcard tests/*/test_*.py tests/*/*/test_*.py),tests/$(word 2,$(subst /, ,$(file))))))
-# The training tests of each folder have a process of their own: the renderer's OpenGL driver beside torch's training
-# has crashed a process that held both.
+# The training tests of each folder have a process of their own, so that renderer, torch and OpenVINO do not share one.
 ALONE = $(patsubst %/,%,$(sort $(dir $(wildcard tests/training/test_*.py tests/training/*/test_*.py))))
 CODE = roigcn service worker model training tests benchmarks
 
