@@ -14,6 +14,7 @@ export class Player extends EventTarget {
   #copy = null;
   #size = { width: 0, height: 0 };
   #asked = 0;
+  #sought = null; // the position asked for last, whose picture may not have come yet; null once it has played on
 
   constructor(stage) {
     super();
@@ -35,6 +36,9 @@ export class Player extends EventTarget {
       this.video.playbackRate = Number(this.rate.value);
     });
     for (const name of ["play", "pause", "ended"]) this.video.addEventListener(name, () => this.#showState());
+    this.video.addEventListener("play", () => {
+      this.#sought = null;
+    });
     this.video.addEventListener("error", () => this.#useStills());
     this.video.addEventListener("loadedmetadata", () => {
       if (!this.video.videoWidth) this.#useStills();
@@ -64,6 +68,7 @@ export class Player extends EventTarget {
     this.video.removeAttribute("src");
     this.video.load();
     this.position = -1;
+    this.#sought = null;
     this.#copy = null;
   }
 
@@ -73,10 +78,10 @@ export class Player extends EventTarget {
     else this.video.pause();
   }
 
-  /** Shows the frame so many positions away, paused. */
+  /** Shows the frame so many positions away, paused; steps pressed before the picture of the last has come add up. */
   step(count) {
     this.video.pause();
-    this.seek(Math.max(0, this.position) + count);
+    this.seek((this.#sought ?? Math.max(0, this.position)) + count);
   }
 
   /** Shows the frame at a position. */
@@ -84,6 +89,7 @@ export class Player extends EventTarget {
     const { pts, length } = this.#timeline;
     if (!length) return;
     const wanted = Math.min(Math.max(0, position), length - 1);
+    this.#sought = wanted;
     if (this.#still) {
       this.#showStill(wanted);
       return;
