@@ -25,7 +25,7 @@ import safetensors
 from pydantic import ValidationError
 from safetensors.numpy import load_file, save
 
-from model.landmark_reading import PREFIX, LandmarkReading
+from model.landmark_reading import FAMILY, LandmarkReading
 from model.manifest import (
     FORMAT_VERSION,
     Architecture,
@@ -106,7 +106,7 @@ class Checkpoint:
         Raises:
             CheckpointError: the weights cannot be read.
         """
-        return {key: tensor for key, tensor in self._tensors().items() if not key.startswith(PREFIX)}
+        return {key: tensor for key, tensor in self._tensors().items() if not key.startswith(FAMILY)}
 
     def landmark_reading(self) -> LandmarkReading | None:
         """The reading of landmarks that it holds, None if it holds none.
@@ -295,7 +295,7 @@ def _some(what: str, keys: list[str], limit: int = 3) -> str:
 
 def _is_no_parameter(key: str) -> bool:
     """Whether a tensor is a statistic or no part of the network."""
-    return key.startswith(PREFIX) or key.endswith(("running_mean", "running_var", "num_batches_tracked"))
+    return key.startswith(FAMILY) or key.endswith(("running_mean", "running_var", "num_batches_tracked"))
 
 
 def _stored(key: str, value: TensorLike | npt.NDArray[Any], *, half: bool) -> npt.NDArray[Any]:

@@ -8,7 +8,7 @@ network's own (`model.analyzer`, option `reading`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,14 +18,23 @@ import numpy.typing as npt
 from model.landmarks import FLIP_68
 from model.values import Float32Array
 
-PREFIX = "landmark_reading."
-"""Of its tensors beside the network's."""
+FAMILY = "landmark_reading"
+"""How the names of all its tensors begin, beside the network's."""
+PREFIX = f"{FAMILY}_v2."
+"""The number counts the ways in which features were made."""
 
-RIGID = np.array([36, 39, 42, 45, *range(27, 36)])
-"""Corners of the eyes and the nose: what no expression moves far; they give place and scale."""
+RIGID = np.array([36, 39, 42, 45, 27, 28, 29, 30, 33])
+"""Corners of the eyes and the ridge of the nose: what no expression moves far; they give place and scale. The wings of
+the nose are left out: a smile spreads and lifts them."""
 USED = np.array([8, *range(17, 68)])
 """All points but the jaw's outline, which follows the head's turn; the chin stays."""
 FEATURES = 2 * len(USED)
+
+UPPER_AUS = frozenset({"AU1", "AU2", "AU4", "AU5", "AU7", "AU43", "AU45"})
+"""Action Units of the upper face: they are read from brows, eyes and the ridge of the nose alone. FACS codes them
+independently of the mouth; a reading that sees the mouth takes the company that AUs keep in its training data for
+evidence, and follows smiles where it should follow brows."""
+UPPER_POINTS = frozenset({*range(17, 31), 33, *range(36, 48)})
 
 
 def shape_features(landmarks: npt.ArrayLike) -> Float32Array:
@@ -52,6 +61,14 @@ def shape_features(landmarks: npt.ArrayLike) -> Float32Array:
         x, y = (np.einsum("npj,nj->np", away, axis) for axis in (across, down))
         unit = np.sqrt((x[:, RIGID] ** 2 + y[:, RIGID] ** 2).mean(axis=1))[:, None]
         return np.concatenate([x[:, USED] / unit, y[:, USED] / unit], axis=1).astype(np.float32)
+
+
+def seen_features(au_codes: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """(K, FEATURES): which features each of the K Action Units is read from."""
+    upper = np.tile(np.isin(USED, list(UPPER_POINTS)), 2)
+    return np.array([upper if code in UPPER_AUS else np.ones(FEATURES, bool) for code in au_codes]).reshape(
+        -1, FEATURES
+    )
 
 
 def mirrored(landmarks: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
@@ -135,6 +152,8 @@ class LandmarkReading:
         Raises:
             ValueError: one is missing or of another shape.
         """
+        if any(key.startswith(f"{FAMILY}.") for key in tensors):
+            raise ValueError("its reading of landmarks was made by an earlier roigcn; publish the run again")
         missing = [name for name in cls.__dataclass_fields__ if PREFIX + name not in tensors]
         if missing:
             raise ValueError(f"no {PREFIX}{missing[0]}")

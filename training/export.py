@@ -235,7 +235,7 @@ def _landmark_opinion(
     au_codes: tuple[str, ...],
 ) -> tuple[LandmarkOpinion, LandmarkReading]:
     """Fit a reading of landmarks, join it with the network's scores of the held-out parts, and measure both."""
-    fitted = fit_reading(net_landmarks(faces), faces.labels, faces.weights)
+    fitted = fit_reading(net_landmarks(faces), faces.labels, faces.weights, au_codes)
     logits = [fitted.logits(net_landmarks(part)) for part, _ in (calibration, test)]
     (_, held_out), (_, found) = calibration, test
     joint = fit_joint(held_out.score, logits[0], held_out.labels, held_out.weights)

@@ -7,7 +7,7 @@ must be the one met in use. They are kept in `landmarks-of-net.cache` beside a f
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import torch
 from scipy.special import expit
 from torch import nn
 
-from model.landmark_reading import FEATURES, LandmarkReading, mirrored, shape_features
+from model.landmark_reading import LandmarkReading, mirrored, seen_features, shape_features
 from training.calibration import fit_platt
 from training.data.shards import FaceShards
 from training.metrics import best_threshold
@@ -40,7 +40,7 @@ class FitOptions:
 
     Attributes:
         members: how many are averaged.
-        hidden: width of each hidden layer.
+        hidden: units of the hidden layer for each set of Action Units that see the same features.
         epochs: passes over the faces.
         batch: faces a step.
         lr: highest learning rate of AdamW, falling to 0 as a cosine.
@@ -130,15 +130,20 @@ def fit_reading(
     points: Points,
     labels: npt.NDArray[np.float32],
     weights: npt.NDArray[np.float32],
+    au_codes: Sequence[str],
     options: FitOptions | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> LandmarkReading:
     """Fit the perceptrons on the processor; the same faces and options give the same weights.
 
+    Each Action Unit is read from the points that `model.landmark_reading.seen_features` allows it: hidden units serve
+    the AUs of the upper face or the others, never both.
+
     Args:
         points: (N, 68, 2) landmarks of the landmark net; rows with NaN are left out.
         labels: (N, K) in {0, 1}.
         weights: (N, K); 0 where the label says nothing.
+        au_codes: the K Action Units.
         options: `FitOptions()` by default.
         advance: told of each finished epoch of each member.
 
@@ -152,12 +157,42 @@ def fit_reading(
         raise ValueError(f"{len(points)} faces with landmarks are fewer than one batch of {chosen.batch}")
     plain = shape_features(points)
     mean, deviation = plain.mean(axis=0), plain.std(axis=0) + 1e-6
+    wiring = _wiring(seen_features(au_codes), chosen.hidden)
     members = [
-        _fit_member(points, labels, weights, mean, deviation, chosen, chosen.seed + m, advance)
+        _fit_member(points, labels, weights, mean, deviation, wiring, chosen, chosen.seed + m, advance)
         for m in range(chosen.members)
     ]
     stacked = [np.stack(arrays).astype(np.float32) for arrays in zip(*members, strict=True)]
     return LandmarkReading(mean, deviation, *stacked)
+
+
+def _wiring(seen: npt.NDArray[np.bool_], hidden: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which weights there are: (H, F) of the hidden layer and (K, H) of the last, 1 or 0."""
+    kinds, kind_of_au = np.unique(seen, axis=0, return_inverse=True)
+    kind_of_unit = np.repeat(np.arange(len(kinds)), hidden)
+    first, last = kinds[kind_of_unit], kind_of_au.reshape(-1, 1) == kind_of_unit
+    return torch.from_numpy(first.astype(np.float32)), torch.from_numpy(last.astype(np.float32))
+
+
+class _Perceptron(nn.Module):
+    """One hidden layer whose units see only what they are wired to."""
+
+    def __init__(self, wiring: tuple[torch.Tensor, torch.Tensor], dropout: float) -> None:
+        super().__init__()
+        self.first_wiring, self.last_wiring = wiring
+        self.first = nn.Linear(self.first_wiring.shape[1], self.first_wiring.shape[0])
+        self.last = nn.Linear(self.last_wiring.shape[1], self.last_wiring.shape[0])
+        self.dropout = dropout
+
+    def wired(self) -> list[torch.Tensor]:
+        """Weights and biases of both layers."""
+        first, last = self.first.weight * self.first_wiring, self.last.weight * self.last_wiring
+        return [first, self.first.bias, last, self.last.bias]
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        first, first_bias, last, last_bias = self.wired()
+        hidden = nn.functional.relu(nn.functional.linear(features, first, first_bias))
+        return nn.functional.linear(nn.functional.dropout(hidden, self.dropout, self.training), last, last_bias)
 
 
 def _fit_member(
@@ -166,6 +201,7 @@ def _fit_member(
     weights: npt.NDArray[np.float32],
     mean: npt.NDArray[np.float32],
     deviation: npt.NDArray[np.float32],
+    wiring: tuple[torch.Tensor, torch.Tensor],
     options: FitOptions,
     seed: int,
     advance: Callable[[int], None],
@@ -173,8 +209,7 @@ def _fit_member(
     rng, count = np.random.default_rng(seed), len(points)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        first, last = nn.Linear(FEATURES, options.hidden), nn.Linear(options.hidden, labels.shape[1])
-        net = nn.Sequential(first, nn.ReLU(), nn.Dropout(options.dropout), last)
+        net = _Perceptron(wiring, options.dropout)
         steps = count // options.batch
         optimiser = torch.optim.AdamW(net.parameters(), options.lr, weight_decay=options.weight_decay)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.epochs * steps)
@@ -188,7 +223,7 @@ def _fit_member(
                 optimiser.step()
                 schedule.step()
             advance(1)
-    return [p.detach().numpy() for p in (first.weight, first.bias, last.weight, last.bias)]
+    return [tensor.detach().numpy() for tensor in net.wired()]
 
 
 def _jittered(points: Points, rng: np.random.Generator, jitter: float) -> npt.NDArray[np.float64]:

@@ -85,5 +85,7 @@ def test_tensors_there_and_back() -> None:
     np.testing.assert_array_equal(again.logits(face()[None]), reading().logits(face()[None]))
     with pytest.raises(ValueError, match="out_bias"):
         LandmarkReading.of_tensors({key: value for key, value in tensors.items() if key != f"{PREFIX}out_bias"})
+    with pytest.raises(ValueError, match="earlier roigcn; publish the run again"):
+        LandmarkReading.of_tensors({key.replace("_v2", ""): value for key, value in tensors.items()})
     with pytest.raises(ValueError, match="hidden_bias is"):
         LandmarkReading.of_tensors(tensors | {f"{PREFIX}hidden_bias": np.zeros((2, 5))})

@@ -21,6 +21,7 @@ from training.metrics import roc_auc
 EXAMPLES = Path(__file__).parents[2] / "examples" / "faces"
 SIDE = 160
 AUS = ("AU4", "AU12", "AU25")
+CODES = ("AU1", "AU12")
 QUICK = FitOptions(members=2, hidden=16, epochs=15, batch=64, lr=1e-2)
 
 
@@ -35,26 +36,40 @@ def moving_mouths(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_it_learns_what_shapes_tell_and_nothing_else() -> None:
     points, labels = moving_mouths(600, 0)
-    fitted = fit_reading(points, labels, np.ones_like(labels), QUICK)
+    fitted = fit_reading(points, labels, np.ones_like(labels), CODES, QUICK)
     unseen, truth = moving_mouths(300, 1)
     logits = fitted.logits(unseen).astype(np.float64)
     assert roc_auc(truth[:, 1] > 0.5, logits[:, 1]) > 0.95
     assert 0.35 < roc_auc(truth[:, 0] > 0.5, logits[:, 0]) < 0.65
 
 
+def test_the_upper_face_is_not_read_from_the_mouth() -> None:
+    points, labels = moving_mouths(600, 0)
+    alike = np.repeat(labels[:, 1:], 2, axis=1)  # here AU1 always comes with AU12, whose mouth gives it away
+    fitted = fit_reading(points, alike, np.ones_like(alike), CODES, QUICK)
+    unseen, truth = moving_mouths(300, 1)
+    logits = fitted.logits(unseen).astype(np.float64)
+    assert roc_auc(truth[:, 1] > 0.5, logits[:, 1]) > 0.95
+    assert 0.35 < roc_auc(truth[:, 1] > 0.5, logits[:, 0]) < 0.65
+    moved = unseen.copy()
+    moved[:, 48:68] += 5
+    moved[:, [8, 31, 32, 34, 35]] -= 5
+    np.testing.assert_allclose(fitted.logits(moved)[:, 0], logits[:, 0], atol=1e-4)
+
+
 def test_the_same_faces_give_the_same_weights() -> None:
     points, labels = moving_mouths(200, 0)
-    first, second = (fit_reading(points, labels, np.ones_like(labels), QUICK) for _ in range(2))
+    first, second = (fit_reading(points, labels, np.ones_like(labels), CODES, QUICK) for _ in range(2))
     np.testing.assert_array_equal(first.hidden_weight, second.hidden_weight)
 
 
 def test_faces_that_the_net_missed_are_left_out_and_too_few_are_refused() -> None:
     points, labels = moving_mouths(100, 0)
     points[70:] = np.nan
-    assert np.isfinite(fit_reading(points, labels, np.ones_like(labels), QUICK).hidden_weight).all()
+    assert np.isfinite(fit_reading(points, labels, np.ones_like(labels), CODES, QUICK).hidden_weight).all()
     points[:70] = np.nan
     with pytest.raises(ValueError, match="fewer than one batch"):
-        fit_reading(points, labels, np.ones_like(labels), QUICK)
+        fit_reading(points, labels, np.ones_like(labels), CODES, QUICK)
 
 
 def test_both_readings_have_equal_voices() -> None:

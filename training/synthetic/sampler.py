@@ -18,14 +18,17 @@ from training.synthetic.recipes import (
     CONFIGURATIONS,
     CONTRADICTIONS,
     COUPLINGS,
+    INNER_WITH_OUTER,
     KEEP_PROBABILITY,
     LABELLED,
+    MIXED_PROBABILITY,
     NEUTRAL_SHARE,
     NUISANCES,
     SHAPES_OF_AU,
     STRETCH_IN_DISTRESS,
     STRETCH_PROBABILITY,
     TRACE_PROBABILITY,
+    UPPER_FACE,
 )
 
 LOWEST_WEIGHT, HIGHEST_WEIGHT = -0.7, 1.7
@@ -72,12 +75,21 @@ def _draw_present(rng: np.random.Generator) -> set[int]:
     kind = rng.random()
     if kind < NEUTRAL_SHARE:
         return set()
-    if kind >= NEUTRAL_SHARE + CONFIGURATION_SHARE:
-        return {unit for unit in LABELLED if rng.random() < ALONE_PROBABILITY}
+    if kind < NEUTRAL_SHARE + CONFIGURATION_SHARE:
+        kept = {unit for unit in _draw_configuration(rng) if rng.random() < KEEP_PROBABILITY}
+        present = kept | {unit for unit in LABELLED if rng.random() < ADD_PROBABILITY}
+    else:
+        present = {unit for unit in LABELLED if rng.random() < ALONE_PROBABILITY}
+    return present | {1} if 2 in present and rng.random() < INNER_WITH_OUTER else present
+
+
+def _draw_configuration(rng: np.random.Generator) -> set[int]:
     frequency = np.array([weight for _, weight in CONFIGURATIONS])
-    units, _ = CONFIGURATIONS[rng.choice(len(CONFIGURATIONS), p=frequency / frequency.sum())]
-    kept = {unit for unit in units if rng.random() < KEEP_PROBABILITY}
-    return kept | {unit for unit in LABELLED if rng.random() < ADD_PROBABILITY}
+    above, below = rng.choice(len(CONFIGURATIONS), size=2, p=frequency / frequency.sum())
+    if rng.random() >= MIXED_PROBABILITY:
+        return set(CONFIGURATIONS[above][0])
+    upper = set(CONFIGURATIONS[above][0]) & set(UPPER_FACE)
+    return upper | set(CONFIGURATIONS[below][0]) - set(UPPER_FACE)
 
 
 def without_contradictions(units: Iterable[int], rng: np.random.Generator) -> set[int]:
