@@ -7,14 +7,17 @@ import torch
 
 from model.geometry import apply_affine
 from model.landmarks import FLIP_68
+from model.roi import roi_centres
 from tests.training.conftest import face_landmarks
 from training.config import AugmentSection, TrainConfig
 from training.data.augment import EFFECTS, augment_photo
+from training.data.hand import paint_hand
 from training.data.samples import (
     RunOrder,
     TrainingSamples,
     balance_weights,
     collate,
+    hidden_aus,
     jittered_affine,
     noisy_landmarks,
 )
@@ -83,7 +86,10 @@ def test_effects_change_pictures_and_leave_their_input(effect, size: int) -> Non
     for seed in range(6):
         before = np.random.default_rng(100).uniform(0.02, 0.18, (size, size, 3)).astype(np.float32)
         kept = before.copy()
-        after = effect(before, landmarks, np.random.default_rng(seed))
+        done = effect(before, landmarks, np.random.default_rng(seed))
+        after, covered = done if isinstance(done, tuple) else (done, np.zeros((size, size), np.float32))
+        assert covered.shape == (size, size)
+        assert 0 <= covered.min() <= covered.max() <= 1
         np.testing.assert_array_equal(before, kept)
         assert after.shape == before.shape
         assert after.dtype == np.float32
@@ -95,8 +101,8 @@ def test_effects_change_pictures_and_leave_their_input(effect, size: int) -> Non
 def test_photo_augmentation_is_a_function_of_the_seed_and_off_at_zero() -> None:
     rgb = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
     landmarks = face_landmarks(64)
-    assert augment_photo(rgb, landmarks, np.random.default_rng(1), 0.0) is rgb
-    one, two, other = (augment_photo(rgb, landmarks, np.random.default_rng(s)) for s in (1, 1, 2))
+    assert augment_photo(rgb, landmarks, np.random.default_rng(1), 0.0)[0] is rgb
+    one, two, other = (augment_photo(rgb, landmarks, np.random.default_rng(s))[0] for s in (1, 1, 2))
     np.testing.assert_array_equal(one, two)
     assert (one != other).any()
     assert one.dtype == np.uint8
@@ -106,8 +112,32 @@ def test_photo_augmentation_is_a_function_of_the_seed_and_off_at_zero() -> None:
 def test_effects_survive_landmarks_outside_the_picture(shift: float) -> None:
     rgb = np.full((32, 32, 3), 120, np.uint8)
     for seed in range(20):
-        out = augment_photo(rgb, face_landmarks(32) + shift, np.random.default_rng(seed))
+        out, _ = augment_photo(rgb, face_landmarks(32) + shift, np.random.default_rng(seed))
         assert out.shape == rgb.shape
+
+
+def test_what_stands_before_both_regions_hides_the_label() -> None:
+    centres = np.array([[[10, 10], [50, 10]], [[10, 50], [50, 50]], [[-9, 50], [50, 50]]])
+    covered = np.zeros((64, 64), np.float32)
+    assert not hidden_aus(covered, centres).any()
+    covered[40:, 30:] = 1
+    assert not hidden_aus(covered, centres).any()
+    covered[40:] = 1
+    assert hidden_aus(covered, centres).tolist() == [False, True, False]
+    assert hidden_aus(covered, centres[:0]).shape == (0,)
+
+
+def test_a_hand_hides_the_mouth_it_lies_on_and_nothing_far_from_it() -> None:
+    landmarks = face_landmarks(128)
+    centres = roi_centres(landmarks, ("AU2", "AU25"))
+    hidden = []
+    for seed in range(60):
+        picture = np.full((128, 128, 3), 0.5, np.float32)
+        painted, covered = paint_hand(picture, landmarks, np.random.default_rng(seed))
+        hidden.append(hidden_aus(covered, centres))
+        assert np.abs(painted - picture)[covered == 1].mean() > 0.01
+    assert np.mean(hidden, axis=0)[1] > np.mean(hidden, axis=0)[0]
+    assert 0.05 < np.mean(hidden, axis=0)[1] < 0.8
 
 
 @pytest.mark.parametrize(

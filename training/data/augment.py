@@ -1,9 +1,10 @@
 """Photometric augmentation: what cameras, light, hair, beards, glasses and hands do to a face and no render shows.
 
 Each effect is a small function of (picture (S, S, 3) float32 RGB about 0 to 1, landmarks (68, 2) in its pixels, rng)
-that returns a new picture. Lengths are in units of `_unit`, the picture's side over 128, so that effects look alike at
-every resolution. `EFFECTS` lists them in the order of the world: on the face, before the face, light, camera.
-`augment_photo` draws each with its probability. Only the picture changes; geometry is `data.geometry`.
+that returns a new picture; those that stand before the face also return where they cover it. Lengths are in units of
+`_unit`, the picture's side over 128, so that effects look alike at every resolution. `EFFECTS` lists them in the order
+of the world: on the face, before the face, light, camera. `augment_photo` draws each with its probability. Only the
+picture changes; geometry is `data.geometry`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from training.data.hand import paint_hand
+
 Picture = npt.NDArray[np.float32]
 Points = npt.NDArray[np.floating]
-Effect = Callable[[Picture, Points, np.random.Generator], Picture]
+Effect = Callable[[Picture, Points, np.random.Generator], Picture | tuple[Picture, Picture]]
 
 FIXED_POINT_BITS = 4  # cv2 draws at 1/16 pixel
 
@@ -146,9 +149,10 @@ def long_hair(picture: Picture, landmarks: Points, rng: np.random.Generator) -> 
     return _blend(picture, _blur(mask, rng.uniform(0.8, 2.5) * unit), _hair_paint(rng, size, 10))
 
 
-def occluders(picture: Picture, _landmarks: Points, rng: np.random.Generator) -> Picture:
-    """One or two ellipses or boxes of any colour, anywhere: hands, cups, microphones, captions."""
+def occluders(picture: Picture, _landmarks: Points, rng: np.random.Generator) -> tuple[Picture, Picture]:
+    """One or two ellipses or boxes of any colour, anywhere: cups, microphones, captions."""
     size, unit = picture.shape[0], _unit(picture)
+    covered = np.zeros((size, size), np.float32)
     for _ in range(int(rng.integers(1, 3))):
         centre, sides = rng.uniform(0, size, 2), rng.uniform(12, 48, 2) * unit
         angle = float(rng.uniform(0, 180))
@@ -162,7 +166,8 @@ def occluders(picture: Picture, _landmarks: Points, rng: np.random.Generator) ->
             )
         texture = 0.2 * rng.random() * _smooth_noise(rng, size, 16, 16)
         picture = _blend(picture, mask, np.clip(rng.uniform(0, 1, 3) + texture[..., None], 0, 1))
-    return picture
+        covered = np.maximum(covered, mask)
+    return picture, covered
 
 
 # --- light ---------------------------------------------------------------------------------------------------------
@@ -252,7 +257,8 @@ EFFECTS: tuple[tuple[float, tuple[Effect, ...]], ...] = (
     (0.18, (fringe,)),
     (0.30, (long_hair,)),
     (0.30, (shadow,)),
-    (0.30, (occluders,)),
+    (0.12, (paint_hand,)),
+    (0.24, (occluders,)),
     (0.85, (colour,)),
     (1.00, (expose,)),
     (0.12, (sharpen,)),
@@ -264,7 +270,7 @@ EFFECTS: tuple[tuple[float, tuple[Effect, ...]], ...] = (
 
 def augment_photo(
     rgb: npt.NDArray[np.uint8], landmarks: Points, rng: np.random.Generator, strength: float = 1.0
-) -> npt.NDArray[np.uint8]:
+) -> tuple[npt.NDArray[np.uint8], Picture]:
     """Draw every effect with its probability times `strength`.
 
     Args:
@@ -274,14 +280,17 @@ def augment_photo(
         strength: 0 leaves the picture as it is, 1 draws with the listed probabilities.
 
     Returns:
-        (S, S, 3) uint8.
+        (S, S, 3) uint8, and (S, S) float32, 1 where something opaque stands before the face.
     """
+    covered = np.zeros(rgb.shape[:2], np.float32)
     if strength <= 0:
-        return rgb
+        return rgb, covered
     picture: Picture = rgb.astype(np.float32) / np.float32(255)
     points = np.asarray(landmarks, np.float64)
     for probability, kinds in EFFECTS:
         if rng.random() < probability * strength:
             effect = kinds[int(rng.integers(len(kinds)))] if len(kinds) > 1 else kinds[0]
-            picture = effect(picture, points, rng)
-    return np.asarray(np.clip(picture, 0, 1) * 255 + 0.5, np.uint8)
+            done = effect(picture, points, rng)
+            picture, mask = done if isinstance(done, tuple) else (done, covered)
+            covered = np.maximum(covered, mask)
+    return np.asarray(np.clip(picture, 0, 1) * 255 + 0.5, np.uint8), covered

@@ -28,6 +28,8 @@ from training.data.shards import FaceShards
 PLAIN_BORDER = 0.2
 MEAN, STD = np.array(Normalisation().mean, np.float32), np.array(Normalisation().std, np.float32)
 BROWS = slice(17, 27)
+COVERED_FROM = 0.6
+"""Share of a ROI's surroundings behind a hand or another thing from which on nobody could judge the AU there."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,25 @@ def noisy_landmarks(
     return np.asarray(noisy + rng.normal(0, 1, 2) * config.centre_shift * scale)
 
 
+def hidden_aus(covered: npt.NDArray[np.float32], centres: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+    """Action Units whose both ROIs lie behind something: the picture does not show whether they occur.
+
+    Args:
+        covered: (S, S), 1 where something opaque stands before the face.
+        centres: (K, 2, 2) of the ROIs in pixels of the crop; those outside it count as seen.
+
+    Returns:
+        (K,) bool.
+    """
+    if not covered.any():
+        return np.zeros(len(centres), bool)
+    around = max(3, covered.shape[0] // 12)
+    share = cv2.blur(covered, (around, around))
+    x, y = np.moveaxis(np.asarray(centres, np.float32), -1, 0)
+    at = cv2.remap(share, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    return np.asarray((at >= COVERED_FROM).all(axis=-1), np.bool_)
+
+
 def balance_weights(
     labels: npt.NDArray[np.float32], weights: npt.NDArray[np.float32], balance: str
 ) -> npt.NDArray[np.float32]:
@@ -151,7 +172,7 @@ class TrainingSamples(Dataset[tuple[torch.Tensor, ...]]):
         points = apply_affine(affine, landmarks)
         if mirrored:
             points = points[FLIP_68]
-        crop = augment_photo(np.asarray(crop, np.uint8), points, rng, config.augment.photo)
+        crop, covered = augment_photo(np.asarray(crop, np.uint8), points, rng, config.augment.photo)
         seen = noisy_landmarks(points, rng, config.augment)
         centres = roi_centres(crop_to_map(seen), self.au_codes, config.target.rule)
         targets, drawn = target_maps(
@@ -164,7 +185,8 @@ class TrainingSamples(Dataset[tuple[torch.Tensor, ...]]):
         )
         labels = self.labels[face]
         sign = self.class_weights[(labels > 0.5).astype(int), np.arange(len(labels))]
-        weights = drawn * self.weights[face] * sign
+        visible = ~hidden_aus(covered, roi_centres(points, self.au_codes, config.target.rule))
+        weights = drawn * self.weights[face] * sign * visible
         return (
             torch.from_numpy(normalise(crop)),
             torch.from_numpy(np.asarray(targets, np.float32)),
