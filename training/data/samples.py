@@ -103,7 +103,7 @@ def hidden_aus(covered: npt.NDArray[np.float32], centres: npt.NDArray[np.floatin
     Returns:
         (K,) bool.
     """
-    if not covered.any():
+    if not covered.any() or not len(centres):
         return np.zeros(len(centres), bool)
     around = max(3, covered.shape[0] // 12)
     share = cv2.blur(covered, (around, around))
