@@ -220,7 +220,13 @@ def publish(
         Path | None, typer.Option(help="Publish the mean of the weights and those of this earlier run on its path.")
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Code revision that trained it; default: this one.")] = None,
-    real_data: Annotated[bool, typer.Option(help="Photographs of people were trained on.")] = False,
+    real_data: Annotated[
+        bool,
+        typer.Option(help="Photographs of people were trained on, in earlier runs or other shards than --data's."),
+    ] = False,
+    licence: Annotated[
+        str, typer.Option(help="Of the weights; default: Apache-2.0 for rendered faces, else a note to check.")
+    ] = "",
     landmark_opinion: Annotated[
         bool, typer.Option(help="Fit a reading of the landmarks on the training part, to join the network's score.")
     ] = False,
@@ -235,6 +241,7 @@ def publish(
     with clear_errors():
         import torch
 
+        from training.data.origin import origin_of
         from training.data.shards import FaceShards, find_shards
         from training.export import averaged, read_run
         from training.export import publish as publish_run
@@ -247,6 +254,7 @@ def publish(
         held_out = FaceShards(find_shards(data, run.config.data.calibration), codes)
         test = FaceShards(find_shards(data, run.config.data.test), codes)
         faces = FaceShards(find_shards(data, run.config.data.train), codes) if landmark_opinion else None
+        origin = origin_of(data, run.config.data.test)
         notes = real_faces.read_text(encoding="utf-8").strip() if real_faces else ""
         with progress_bar("faces") as bar:
             task = bar.add_task("measuring", total=len(held_out) + len(test))
@@ -258,9 +266,11 @@ def publish(
                 name=name,
                 version=version,
                 data_text=described_as,
+                origin=origin,
                 summary=summary,
                 real_faces=notes,
-                synthetic_only=not real_data,
+                synthetic_only=origin.kind == "rendered" and not real_data,
+                licence=licence,
                 revision=revision,
                 landmark_faces=faces,
                 advance=lambda count: bar.advance(task, count),

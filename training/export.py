@@ -35,6 +35,7 @@ from model.manifest import (
 from model.network import SUPERVISION_PREFIX
 from training.calibration import Calibrator, fit_calibrator
 from training.config import TrainConfig
+from training.data.origin import Origin
 from training.data.shards import FaceShards
 from training.evaluate import Predictions, Reading, mean_auc_interval, predict, table_of
 from training.landmark_reading import fit_joint, fit_reading, net_landmarks
@@ -42,7 +43,6 @@ from training.metrics import ScoreTable, score_table
 from training.model_card import model_card
 from training.state import TrainingError, load_state
 
-LICENCE = "Apache-2.0"
 CARD_NAME = "MODEL_CARD.md"
 
 
@@ -144,9 +144,11 @@ def publish(
     name: str,
     version: str,
     data_text: str,
+    origin: Origin,
     summary: str = "",
     real_faces: str = "",
     synthetic_only: bool = True,
+    licence: str = "",
     revision: str | None = None,
     landmark_faces: FaceShards | None = None,
     advance: Callable[[int], None] = lambda _: None,
@@ -161,9 +163,11 @@ def publish(
         name: of the checkpoint.
         version: of the checkpoint; a published version is never overwritten.
         data_text: what it was trained on, in words.
+        origin: where calibration and test faces come from.
         summary: one line for lists.
         real_faces: what it was seen to do on real faces, in words.
         synthetic_only: whether no real face was trained on.
+        licence: of the weights; what the origin's faces ask for by default.
         revision: of the code that trained; the working tree's by default.
         landmark_faces: training faces that a reading of landmarks is fitted on, to join the network's score.
         advance: told how many faces were scored.
@@ -199,7 +203,7 @@ def publish(
         ),
         metrics=Metrics(protocol="not measured"),
         real_faces=real_faces,
-        licence=LICENCE,
+        licence=licence or origin.licence(),
     )
     with tempfile.TemporaryDirectory() as scratch:
         rounded = write_checkpoint(Path(scratch) / name / version, run.state, draft).load_network()
@@ -209,10 +213,8 @@ def publish(
     table = table_of(found, reading.au_codes, calibrator)
     metrics = manifest_metrics(
         table,
-        protocol=(
-            f"{len(found.labels)} rendered faces of {len(np.unique(found.identities))} identities and of skins that "
-            "were not trained on; ROI centres from the renderer's landmarks; calibration and thresholds from "
-            f"{len(held_out.labels)} other rendered faces held out of training; published half-precision weights"
+        protocol=origin.test_protocol(
+            len(found.labels), len(np.unique(found.identities)), calibration_faces=len(held_out.labels)
         ),
         plain_f1=table_of(found, reading.au_codes).mean.f1,
         interval=mean_auc_interval(found),
@@ -220,11 +222,13 @@ def publish(
     manifest = draft.model_copy(update={"metrics": metrics, **calibration_fields(calibrator, reading.au_codes)})
     tensors: dict[str, torch.Tensor | npt.NDArray[np.float32]] = dict(run.state)
     if landmark_faces is not None:
-        opinion, fitted = _landmark_opinion(landmark_faces, (calibration, held_out), (test, found), reading.au_codes)
+        opinion, fitted = _landmark_opinion(
+            landmark_faces, (calibration, held_out), (test, found), reading.au_codes, origin
+        )
         manifest = manifest.model_copy(update={"landmark_opinion": opinion})
         tensors |= fitted.tensors()
     checkpoint = write_checkpoint(root / name / version, tensors, manifest)
-    (checkpoint.path / CARD_NAME).write_text(model_card(checkpoint.manifest), encoding="utf-8")
+    (checkpoint.path / CARD_NAME).write_text(model_card(checkpoint.manifest, origin), encoding="utf-8")
     return load_checkpoint(checkpoint.path)
 
 
@@ -233,6 +237,7 @@ def _landmark_opinion(
     calibration: tuple[FaceShards, Predictions],
     test: tuple[FaceShards, Predictions],
     au_codes: tuple[str, ...],
+    origin: Origin,
 ) -> tuple[LandmarkOpinion, LandmarkReading]:
     """Fit a reading of landmarks, join it with the network's scores of the held-out parts, and measure both."""
     fitted = fit_reading(net_landmarks(faces), faces.labels, faces.weights, au_codes)
@@ -261,7 +266,7 @@ def _landmark_opinion(
     }
     thresholds = {code: round(float(joint.threshold[k]), 4) for k, code in enumerate(au_codes)}
     training = (
-        f"{len(faces)} rendered faces with the landmark net's points, {fitted.hidden_weight.shape[0]} perceptrons"
+        f"{len(faces)} {origin.pictures} with the landmark net's points, {fitted.hidden_weight.shape[0]} perceptrons"
     )
     return LandmarkOpinion(fusion=fusion, thresholds=thresholds, training=training, metrics=metrics), fitted
 

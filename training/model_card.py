@@ -6,6 +6,7 @@ from typing import Any
 
 from model.action_units import CATALOGUE
 from model.manifest import Manifest
+from training.data.origin import Origin
 
 
 def _number(value: Any) -> str:
@@ -48,8 +49,8 @@ def _opinion(manifest: Manifest) -> list[str]:
     ]
 
 
-def model_card(manifest: Manifest) -> str:
-    """Markdown of a published manifest."""
+def model_card(manifest: Manifest, origin: Origin) -> str:
+    """Markdown of a published manifest, whose figures were measured on faces of `origin`."""
     training, metrics = manifest.training, manifest.metrics
     extra = training.model_extra or {}
     rows = [
@@ -57,7 +58,11 @@ def model_card(manifest: Manifest) -> str:
     ]
     mean = dict(metrics.mean)
     low, high = mean.get("auc_low"), mean.get("auc_high")
-    origin = "rendered faces only; no photograph of a person was used" if training.synthetic_only else "see below"
+    trained_on = (
+        "rendered faces only; no photograph of a person was used"
+        if training.synthetic_only
+        else "photographs of people among them; whoever uses the weights is bound by their licence and consent"
+    )
     side = 2 * manifest.roi.half_width + 1
     runs = [
         f"{run['name']} at {run['input_size']} px, {run['steps']} steps, {run['samples']} samples "
@@ -75,7 +80,7 @@ def model_card(manifest: Manifest) -> str:
         f"(`{manifest.crop.method}` x {manifest.crop.scale}); maps of {manifest.map_size} x {manifest.map_size}, "
         f"windows of {side} x {side}, sigma {manifest.roi.sigma}, rule `{manifest.roi.rule}`, "
         f"decoder `{manifest.decoder}`.",
-        f"* **Training data**: {training.data} ({origin}).",
+        f"* **Training data**: {training.data} ({trained_on}).",
         f"* **Training**: {training.steps} steps, {extra.get('samples', '?')} samples of {training.images} pictures, "
         f"{training.date}, code revision {training.revision}. Runs, each from the weights of the one before: "
         + f"{'; '.join(runs)}.",
@@ -102,9 +107,7 @@ def model_card(manifest: Manifest) -> str:
         "## Limits",
         "",
         "* A score says how sure the network is that an Action Unit occurred. It is not the FACS intensity.",
-        "* Figures on rendered faces do not carry over to photographs: expect less there, least of all for brows, "
-        "lids, dimples and lip tightening.",
-        "* Probabilities are calibrated on rendered faces, where Action Units are commoner than in daily life.",
+        *[f"* {limit}" for limit in origin.limits()],
         "* Not validated for any decision about a person.",
         "",
     ]

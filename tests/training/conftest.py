@@ -69,6 +69,7 @@ def toy_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("toy")
     for part, counts in {"train": (48, 32), "calibration": (40,), "test": (40,)}.items():
         (root / part).mkdir()
+        (root / part / "dataset.json").write_text('{"head": "toy"}')
         for number, count in enumerate(counts):
             np.savez(root / part / f"shard-{number:05d}.npz", **toy_faces(count, seed=len(part) * 10 + number))
     return root

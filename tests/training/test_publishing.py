@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from model.checkpoint import load_checkpoint
 from model.engines.base import open_engine
 from training.cli import _starting_point, app
 from training.config import TrainConfig
-from training.data.shards import FaceShards, find_shards
+from training.data.origin import Origin, origin_of
+from training.data.shards import FaceShards, find_shards, write_shard
 from training.evaluate import Reading, predict, predict_maps
 from training.export import averaged, read_run
 from training.loop import Run
@@ -92,7 +94,8 @@ def test_the_manifest_says_what_was_measured(checkpoint_folder: Path, toy_data: 
     assert (manifest.training.images, manifest.training.steps) == (80, 40)
     assert (manifest.map_size, manifest.roi.half_width) == (8, 1)
     assert set(manifest.metrics.per_au) == {"AU4", "AU12", "AU25"}
-    assert "40 rendered faces of 10 identities" in manifest.metrics.protocol
+    assert manifest.metrics.protocol.startswith("40 rendered faces (toy head): 10 identities")
+    assert manifest.licence == "Apache-2.0"
     assert set(manifest.calibration) == set(manifest.thresholds) == set(manifest.au_codes)
     subject = open_subject(checkpoint_folder)
     faces = FaceShards(find_shards(toy_data, "test"), manifest.au_codes)
@@ -111,6 +114,62 @@ def test_the_model_card_tells_the_same(checkpoint_folder: Path) -> None:
     assert f"| AU12 | Lip Corner Puller | {int(manifest.metrics.per_au['AU12'].model_extra['positives'])} |" in card
     assert "rendered faces only" in card
     assert "nan" not in card.lower().replace("finance", "")
+
+
+@pytest.fixture(scope="module")
+def prepared_data(toy_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy faces, laid out as if BP4D had been prepared."""
+    folder = tmp_path_factory.mktemp("prepared")
+    parts = {}
+    for number, part in enumerate(("train", "calibration", "test")):
+        subject = f"F00{number + 1}"
+        with np.load(find_shards(toy_data, part)[0]) as arrays:
+            write_shard(folder / f"{subject}-000.npz", {**arrays, "subject": np.array([subject])})
+            codes = arrays["au_codes"].tolist()
+        parts[part] = [subject]
+    subjects = [subject for (subject,) in parts.values()]
+    about = {"format_version": 1, "dataset": "bp4d", "au_codes": codes, "size": 48, "subjects": subjects}
+    (folder / "dataset.json").write_text(json.dumps(about))
+    (folder / "parts.json").write_text(json.dumps(parts))
+    return folder
+
+
+def test_a_checkpoint_of_people_does_not_speak_of_rendered_faces(
+    run_folder: Path, prepared_data: Path, tmp_path: Path
+) -> None:
+    arguments = ["publish", str(run_folder), "--data", str(prepared_data), "--root", str(tmp_path), "--name", "lab"]
+    result = runner.invoke(app, [*arguments, "--version", "1", "--described-as", "faces of BP4D"])
+    assert result.exit_code == 0, result.output
+    manifest = load_checkpoint(tmp_path / "lab" / "1").manifest
+    assert not manifest.training.synthetic_only
+    assert re.match(r"\d+ faces of BP4D: 1 people who were held out", manifest.metrics.protocol)
+    assert "licence of BP4D" in manifest.licence
+    card = (tmp_path / "lab" / "1" / "MODEL_CARD.md").read_text()
+    assert "rendered" not in card
+    assert "calibrated at the rates of BP4D" in card
+
+
+@pytest.mark.parametrize(
+    ("about", "wanted"),
+    [
+        (None, Origin("unknown")),
+        ("{", Origin("unknown")),
+        ("[]", Origin("unknown")),
+        ('{"head": "toy"}', Origin("rendered", "toy head")),
+        ('{"head": "face pack"}', Origin("rendered")),
+        ('{"dataset": "disfa"}', Origin("people", "DISFA")),
+        ('{"dataset": "csv"}', Origin("people", "the data set lab_clips")),
+    ],
+)
+def test_where_faces_come_from(tmp_path: Path, about: str | None, wanted: Origin) -> None:
+    folder = tmp_path / "lab_clips"
+    place = folder / "test" if wanted.kind == "rendered" else folder
+    place.mkdir(parents=True)
+    if about is not None:
+        (place / "dataset.json").write_text(about)
+    assert origin_of(folder) == wanted
+    for part in (wanted.test_protocol(10, 2, 5), *wanted.limits(), wanted.licence()):
+        assert ("render" in part or part == "Apache-2.0") == (wanted.kind == "rendered")
 
 
 @pytest.mark.parametrize("kind", ["torch", "openvino"])
