@@ -71,7 +71,7 @@ def list_keys(data_dir: DataDir = None) -> None:
     if not is_terminal():
         for row in records:
             state = "revoked" if row.revoked_at else "usable"
-            out.print(f"{row.id}\t{row.name}\t{row.tenant}\t{','.join(sorted(row.scopes))}\t{state}", highlight=False)
+            typer.echo(f"{row.id}\t{row.name}\t{row.tenant}\t{','.join(sorted(row.scopes))}\t{state}")
         return
     table = Table("id", "name", "tenant", "scopes", "created", "state")
     for row in records:

@@ -109,7 +109,8 @@ def test_an_open_address_without_keys_is_refused_and_served_with_one(database: s
             process.wait(30)
     assert answers == {"without": 401, "wrong": 401, "with": 200}
     listed = subprocess.run([*CLI, "keys", "list"], env=env, capture_output=True, text=True, check=True)
-    assert "usable" in listed.stdout
+    (row,) = listed.stdout.splitlines()
+    assert row.split("\t")[1:] == ["default", "default", "admin", "usable"], "columns for scripts are set apart by tabs"
     assert key not in listed.stdout
 
 
