@@ -96,7 +96,7 @@ UPPER_FACE: tuple[int, ...] = (1, 2, 4, 7)
 # Of a configuration whose upper and lower half come from two rows: brows must be read from brows. Without it the mouth
 # alone tells AU1 from its absence at an AUC of .74, by the company it keeps here, which real faces do not keep.
 MIXED_PROBABILITY = 0.6
-INNER_WITH_OUTER = 0.75  # of AU1 where AU2 is drawn: few people raise the outer brow alone
+INNER_WITH_OUTER = 0.3  # of AU1 added where AU2 is drawn: few raise the outer brow alone, yet each must be told apart
 STRETCH_PROBABILITY = 0.12  # of AU20, which widens a mouth that does not smile
 STRETCH_IN_DISTRESS = 0.35  # of AU20 beside AU1 with AU4 or AU15, as in crying and fear
 ALONE_PROBABILITY = 0.25
