@@ -230,6 +230,10 @@ def publish(
     landmark_opinion: Annotated[
         bool, typer.Option(help="Fit a reading of the landmarks on the training part, to join the network's score.")
     ] = False,
+    landmark_voice: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of the landmarks in the joint log odds; the network has the rest."),
+    ] = 0.7,
     threads: ThreadsOption = 1,
 ) -> None:
     """Make a checkpoint of a run: half-precision weights, manifest with measured figures, model card.
@@ -273,6 +277,7 @@ def publish(
                 licence=licence,
                 revision=revision,
                 landmark_faces=faces,
+                landmark_voice=landmark_voice,
                 advance=lambda count: bar.advance(task, count),
             )
         mean = checkpoint.manifest.metrics.mean

@@ -38,7 +38,7 @@ from training.config import TrainConfig
 from training.data.origin import Origin
 from training.data.shards import FaceShards
 from training.evaluate import Predictions, Reading, mean_auc_interval, predict, table_of
-from training.landmark_reading import fit_joint, fit_reading, net_landmarks
+from training.landmark_reading import LANDMARK_VOICE, fit_joint, fit_reading, net_landmarks
 from training.metrics import ScoreTable, score_table
 from training.model_card import model_card
 from training.state import TrainingError, load_state
@@ -151,6 +151,7 @@ def publish(
     licence: str = "",
     revision: str | None = None,
     landmark_faces: FaceShards | None = None,
+    landmark_voice: float = LANDMARK_VOICE,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Checkpoint:
     """Measure a run and write it as `<root>/<name>/<version>`.
@@ -170,6 +171,7 @@ def publish(
         licence: of the weights; what the origin's faces ask for by default.
         revision: of the code that trained; the working tree's by default.
         landmark_faces: training faces that a reading of landmarks is fitted on, to join the network's score.
+        landmark_voice: share of the landmarks in the joint log odds, 0 to 1.
         advance: told how many faces were scored.
 
     Raises:
@@ -223,7 +225,7 @@ def publish(
     tensors: dict[str, torch.Tensor | npt.NDArray[np.float32]] = dict(run.state)
     if landmark_faces is not None:
         opinion, fitted = _landmark_opinion(
-            landmark_faces, (calibration, held_out), (test, found), reading.au_codes, origin
+            landmark_faces, (calibration, held_out), (test, found), reading.au_codes, origin, landmark_voice
         )
         manifest = manifest.model_copy(update={"landmark_opinion": opinion})
         tensors |= fitted.tensors()
@@ -238,20 +240,22 @@ def _landmark_opinion(
     test: tuple[FaceShards, Predictions],
     au_codes: tuple[str, ...],
     origin: Origin,
+    voice: float,
 ) -> tuple[LandmarkOpinion, LandmarkReading]:
     """Fit a reading of landmarks, join it with the network's scores of the held-out parts, and measure both."""
     fitted = fit_reading(net_landmarks(faces), faces.labels, faces.weights, au_codes)
     logits = [fitted.logits(net_landmarks(part)) for part, _ in (calibration, test)]
     (_, held_out), (_, found) = calibration, test
-    joint = fit_joint(held_out.score, logits[0], held_out.labels, held_out.weights)
+    joint = fit_joint(held_out.score, logits[0], held_out.labels, held_out.weights, voice)
     chance = joint.probability(found.score, logits[1])
     both = replace(found, score=chance.astype(np.float32), decision=chance >= joint.threshold)
     alone = table_of(replace(found, score=logits[1], decision=logits[1] > 0), au_codes)
     metrics = manifest_metrics(
         score_table(au_codes, both.labels, both.weights, both.score, chance, both.decision),
         protocol=(
-            "the same faces and parts, landmarks as the landmark net sets them; log odds of network and landmarks with "
-            f"equal voices. The landmarks alone: mean AUC {alone.mean.auc:.3f}"
+            "the same faces and parts, landmarks as the landmark net sets them; of the joint log odds "
+            f"{voice:.0%} come from the landmarks, the rest from the network. The landmarks alone: mean AUC "
+            f"{alone.mean.auc:.3f}"
         ),
         plain_f1=float("nan"),
         interval=mean_auc_interval(both),

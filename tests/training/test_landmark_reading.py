@@ -72,17 +72,27 @@ def test_faces_that_the_net_missed_are_left_out_and_too_few_are_refused() -> Non
         fit_reading(points, labels, np.ones_like(labels), CODES, QUICK)
 
 
-def test_both_readings_have_equal_voices() -> None:
+@pytest.mark.parametrize("voice", [0.5, 0.7])
+def test_both_readings_have_their_say(voice: float) -> None:
     rng = np.random.default_rng(0)
     labels = (rng.random((2000, 1)) < 0.4).astype(np.float32)
     score = labels * 2 - 1 + rng.normal(0, 1.0, labels.shape)
     logits = 3 * (labels * 2 - 1) + rng.normal(0, 3.0, labels.shape)  # as informative, on another scale
-    joint = fit_joint(score, logits, labels, np.ones_like(labels))
-    np.testing.assert_allclose(joint.score / joint.landmarks, 3.0, rtol=0.15)
+    joint = fit_joint(score, logits, labels, np.ones_like(labels), voice)
+    np.testing.assert_allclose(joint.score / joint.landmarks, 3.0 * (1 - voice) / voice, rtol=0.15)
     chance = joint.probability(score, logits)[:, 0]
     assert abs(chance.mean() - labels.mean()) < 0.02
     truth = labels[:, 0] > 0.5
     assert roc_auc(truth, chance) > max(roc_auc(truth, score[:, 0]), roc_auc(truth, logits[:, 0]))
+
+
+def test_a_voice_of_nothing_or_all_leaves_one_reading() -> None:
+    labels = (np.arange(200) % 2).astype(np.float32)[:, None]
+    score, logits = labels + np.random.default_rng(0).normal(0, 1, (2, 200, 1))
+    silent = fit_joint(score, logits, labels, np.ones_like(labels), 0.0)
+    alone = fit_joint(score, logits, labels, np.ones_like(labels), 1.0)
+    assert silent.landmarks[0] == alone.score[0] == 0
+    assert silent.score[0] > 0 < alone.landmarks[0]
 
 
 def test_joining_needs_faces_of_both_kinds() -> None:
