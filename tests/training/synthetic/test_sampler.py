@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 
 from training.synthetic.identity import IDENTITIES_PER_SPLIT, SPLITS, draw_identity, identity_number
 from training.synthetic.pack import FacePack
-from training.synthetic.recipes import BANDS, CONFIGURATIONS, CONTRADICTIONS, LABELLED, SHAPES_OF_AU, UNLABELLED
+from training.synthetic.recipes import (
+    BANDS,
+    CONFIGURATIONS,
+    CONTRADICTIONS,
+    LABELLED,
+    SHAPES_OF_AU,
+    UNLABELLED,
+    UPPER_FACE,
+)
 from training.synthetic.sampler import (
     HIGHEST_WEIGHT,
     LOWEST_WEIGHT,
@@ -52,6 +60,16 @@ def test_no_configuration_of_the_table_contradicts_itself() -> None:
         assert frequency > 0
         assert list(units) == sorted(set(units))
         assert 26 not in units or 25 in units
+
+
+def test_the_mouth_says_little_of_the_brows() -> None:
+    rng = np.random.default_rng(0)
+    drawn = np.array([[unit in _present(draw_units(rng)) for unit in LABELLED] for _ in range(4000)])
+    upper = np.isin(LABELLED, UPPER_FACE)
+    between = np.corrcoef(drawn.T)[np.ix_(upper, ~upper)]
+    assert np.abs(between).max() < 0.13
+    inner, outer = drawn[:, LABELLED.index(1)], drawn[:, LABELLED.index(2)]
+    assert 0.5 < inner[outer].mean() < 0.75, "the outer brow mostly takes the inner along, not always"
 
 
 def test_every_unit_is_drawn_often_enough_and_absent_more_often() -> None:
