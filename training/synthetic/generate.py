@@ -144,9 +144,14 @@ def _faces_in(recipe: Recipe, number: int) -> int:
 
 def _run(recipe: Recipe, out: Path, shards: list[int], workers: int) -> Iterable[int]:
     if workers <= 1:
-        _start_worker(recipe, out)
-        for number in shards:
-            yield _render_shard(number)
+        threads = torch.get_num_threads(), cv2.getNumThreads()
+        try:
+            _start_worker(recipe, out)
+            for number in shards:
+                yield _render_shard(number)
+        finally:
+            torch.set_num_threads(threads[0])
+            cv2.setNumThreads(threads[1])
         return
     context = multiprocessing.get_context("spawn")  # a forked graphics context or torch thread pool would hang
     with ProcessPoolExecutor(workers, context, _start_worker, (recipe, out)) as pool:
@@ -169,11 +174,13 @@ _worker: _Worker | None = None
 
 
 def _start_worker(recipe: Recipe, out: Path) -> None:
-    """Prepare this process: one thread, as there are as many processes as the user wants cores busy."""
+    """Prepare this process: one thread, as there are as many processes as the user wants cores busy.
+
+    More threads share out work too small for them: beside another busy process they render several times slower.
+    """
     global _worker
-    if multiprocessing.parent_process() is not None:
-        torch.set_num_threads(1)
-        cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     _worker = _Worker(recipe, out, Renderer(recipe.open_pack(), recipe.size, recipe.raster))
 
 

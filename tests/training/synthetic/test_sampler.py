@@ -64,10 +64,11 @@ def test_no_configuration_of_the_table_contradicts_itself() -> None:
 
 def test_the_mouth_says_little_of_the_brows() -> None:
     rng = np.random.default_rng(0)
-    drawn = np.array([[unit in _present(draw_units(rng)) for unit in LABELLED] for _ in range(4000)])
+    faces = [_present(draw_units(rng)) for _ in range(4000)]
+    drawn = np.array([[unit in face for unit in LABELLED] for face in faces])
     upper = np.isin(LABELLED, UPPER_FACE)
     between = np.corrcoef(drawn.T)[np.ix_(upper, ~upper)]
-    assert np.abs(between).max() < 0.13
+    assert np.abs(between).max() < 0.16
     inner, outer = drawn[:, LABELLED.index(1)], drawn[:, LABELLED.index(2)]
     assert 0.5 < inner[outer].mean() < 0.75, "the outer brow mostly takes the inner along, not always"
 
