@@ -43,6 +43,7 @@ NOT_RUN = {
     "formats.md": "needs py-feat; tests/service/exports/test_readers.py checks by its rules",
     "label-studio.md": "needs a Label Studio server (tests/platforms has one); a key would lock the server here",
     "page.md": "needs a browser",
+    "rendered-faces.md": "needs a face pack and days; the same commands are run on the toy head",
     "protocol.md": "needs BP4D or DISFA; tests/training/protocol runs the commands on small sets",
     "tutorials/annotation-lead.md": "the token of a Label Studio server",
     "tutorials/engineer.md": "from its first key on, the server of these tests would want one with every request",
