@@ -26,7 +26,7 @@ ALONE = $(patsubst %/,%,$(sort $(dir $(wildcard tests/training/test_*.py tests/t
 CODE = roigcn service worker model training tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-browser test-platforms check format lint types contract clean
+.PHONY: help setup serve test test-browser screenshots test-platforms check format lint types contract clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -67,6 +67,9 @@ test-browser: setup ## Drive the page in a headless Chromium (its package is not
 	@[ -n "$(CHROMIUM)" ] || { echo "make test-browser needs Chromium. On Debian and Ubuntu: apt-get install chromium. Another place: make test-browser CHROMIUM=/path/to/chromium"; exit 1; }
 	$(PIP) install --progress-bar off -q -c constraints.txt -e '.[browser]'
 	ROIGCN_CHROMIUM=$(CHROMIUM) $(BIN)/python -m pytest $(or $(ARGS),tests/browser)
+
+screenshots: ## Take docs/images/page-*.png anew, in the same Chromium
+	$(MAKE) test-browser ARGS=tests/browser/screenshots.py
 
 # Label Studio drags in a hundred packages: it gets an environment of its own, and nothing of roigcn imports it.
 PLATFORMS_VENV ?= .venv-platforms

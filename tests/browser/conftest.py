@@ -122,16 +122,17 @@ def width(request: pytest.FixtureRequest) -> int:
 @pytest.fixture
 def visitor(browser: Browser, served: Served) -> Iterator[Visitor]:
     """A page at desktop width; at the end it must have made no error and asked nothing of other hosts."""
-    yield from _visit(browser, served, 1280)
+    yield from visit(browser, served, 1280)
 
 
 @pytest.fixture
 def visitor_at(browser: Browser, served: Served, width: int) -> Iterator[Visitor]:
     """The same at each width, dark on the phone."""
-    yield from _visit(browser, served, width)
+    yield from visit(browser, served, width)
 
 
-def _visit(browser: Browser, served: Served, width: int) -> Iterator[Visitor]:
+def visit(browser: Browser, served: Served, width: int) -> Iterator[Visitor]:
+    """A page of this width, closed when the loop over it ends; without errors and foreign requests."""
     size: ViewportSize = {"width": width, "height": 844 if width < 700 else 900}
     context = browser.new_context(viewport=size, color_scheme="dark" if width < 700 else "light", accept_downloads=True)
     context.set_default_timeout(1000 * SECONDS)
