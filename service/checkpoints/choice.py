@@ -28,7 +28,7 @@ CheckpointRef = Annotated[
         pattern=REF_PATTERN,
         description="`NAME` (its newest version) or `NAME:VERSION` of an installed checkpoint; by default the active "
         "one. A worker that has not loaded it yet does so first, which takes seconds",
-        examples=["w18s-rendered", "w18s-rendered:2"],
+        examples=["w18s-rendered", "w18s-rendered:3"],
     ),
 ]
 

@@ -94,7 +94,7 @@ def test_the_manifest_says_what_was_measured(checkpoint_folder: Path, toy_data: 
     assert (manifest.training.images, manifest.training.steps) == (80, 40)
     assert (manifest.map_size, manifest.roi.half_width) == (8, 1)
     assert set(manifest.metrics.per_au) == {"AU4", "AU12", "AU25"}
-    assert manifest.metrics.protocol.startswith("40 rendered faces (toy head): 10 identities")
+    assert manifest.metrics.protocol.startswith("40 rendered faces (toy head) of 10 identities")
     assert manifest.licence == "Apache-2.0"
     assert set(manifest.calibration) == set(manifest.thresholds) == set(manifest.au_codes)
     subject = open_subject(checkpoint_folder)
@@ -142,7 +142,7 @@ def test_a_checkpoint_of_people_does_not_speak_of_rendered_faces(
     assert result.exit_code == 0, result.output
     manifest = load_checkpoint(tmp_path / "lab" / "1").manifest
     assert not manifest.training.synthetic_only
-    assert re.match(r"\d+ faces of BP4D: 1 people who were held out", manifest.metrics.protocol)
+    assert re.match(r"\d+ faces of BP4D, people who were held out \(1\)", manifest.metrics.protocol)
     assert "licence of BP4D" in manifest.licence
     card = (tmp_path / "lab" / "1" / "MODEL_CARD.md").read_text()
     assert "rendered" not in card

@@ -41,14 +41,13 @@ class Origin:
             calibration_faces: in the calibration part.
         """
         if self.kind == "rendered":
-            who = (
-                f"{people} identities and of skins that were not trained on; ROI centres from the renderer's landmarks"
-            )
+            who = f" of {people} identities and of skins that were not trained on"
+            landmarks = "the renderer's landmarks"
         else:
-            who = f"{people} people who were held out of training; ROI centres from the landmarks stored with the faces"
+            who, landmarks = f", people who were held out ({people})", "the landmarks stored with the faces"
         return (
-            f"{faces} {self.pictures}: {who}; calibration and thresholds from {calibration_faces} others, held out of "
-            "training too; published half-precision weights"
+            f"{faces} {self.pictures}{who}; ROI centres from {landmarks}; calibration and thresholds from "
+            f"{calibration_faces} others, held out of training too; published half-precision weights"
         )
 
     def limits(self) -> list[str]:
