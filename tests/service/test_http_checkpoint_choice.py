@@ -23,7 +23,7 @@ def submit(client: httpx.Client, key: str | None = None, **query: str) -> httpx.
 def test_a_job_names_what_was_asked_for(client: httpx.Client, store: Store, ref: str) -> None:
     job = submit(client, checkpoint=ref)
     assert job.status_code == 202, job.text
-    assert (job.json()["checkpoint"]["name"], job.json()["checkpoint"]["version"]) == ("w18s-rendered", "2")
+    assert (job.json()["checkpoint"]["name"], job.json()["checkpoint"]["version"]) == ("w18s-rendered", "3")
     assert submit(client).json()["checkpoint"] is None, "the active one is named by the worker that takes the job up"
 
 
