@@ -21,6 +21,7 @@ FORMAT_VERSION: Literal[1] = 1
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 VERSION_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"
 MAP_STRIDE = 4
+UNFITTED_THRESHOLD = 0.5  # of an AU whose joint reading has none of its own
 
 
 def _unknown_as_none(value: object) -> object:
@@ -239,7 +240,7 @@ class Manifest(BaseModel):
             raise ValueError(f"checkpoint {self.ref} has no reading of landmarks")
         rows = [opinion.fusion[code] for code in self.au_codes]
         score, landmarks, intercept = np.array([(r.score, r.landmarks, r.intercept) for r in rows], np.float32).T
-        threshold = np.array([opinion.thresholds.get(code, 0.5) for code in self.au_codes], np.float32)
+        threshold = np.array([opinion.thresholds.get(code, UNFITTED_THRESHOLD) for code in self.au_codes], np.float32)
         return score, landmarks, intercept, threshold
 
     def network_arguments(self) -> dict[str, Any]:
@@ -254,3 +255,24 @@ class Manifest(BaseModel):
         """A copy that names the weights it belongs to."""
         update: Mapping[str, Any] = {"weights_sha256": sha256, "weights_dtype": dtype, "parameters": parameters}
         return self.model_copy(update=update)
+
+
+def decision_thresholds(manifest: Mapping[str, Any], reading: str) -> dict[str, float]:
+    """The thresholds that act on the stored probabilities, by Action Unit.
+
+    Args:
+        manifest: as JSON, which is how jobs and tables keep it.
+        reading: "network", or "auto" or "both", with which the reading of the landmarks joins in where there is one.
+
+    Returns:
+        Of the reading that decides; an AU that is missing is decided by the decoder's own rule.
+
+    Example:
+        >>> decision_thresholds({"au_codes": ["AU1"], "thresholds": {"AU1": 0.3}}, "auto")
+        {'AU1': 0.3}
+    """
+    opinion = manifest.get("landmark_opinion")
+    if reading == "network" or not opinion:
+        return dict(manifest.get("thresholds") or {})
+    own = opinion.get("thresholds") or {}
+    return {code: own.get(code, UNFITTED_THRESHOLD) for code in manifest["au_codes"]}

@@ -316,6 +316,7 @@ class CheckpointInfo:
     parameters: int
     weights_sha256: str
     thresholds: dict[str, float] = field(default_factory=dict)
+    reads_landmarks: bool = False
 
     @property
     def ref(self) -> str:

@@ -21,7 +21,8 @@ router = APIRouter(prefix="/checkpoints", tags=["checkpoints"])
 @router.get("", summary="List checkpoints", responses=problems(), dependencies=[NEEDS_READ])
 async def list_checkpoints(context: Ctx) -> CheckpointsAnswer:
     """Installed checkpoints, what they were trained on and how they were measured; `active` marks the one in use."""
-    return await run_in_threadpool(service.list_checkpoints, context.registry, context.settings.checkpoint)
+    settings = context.settings
+    return await run_in_threadpool(service.list_checkpoints, context.registry, settings.checkpoint, settings.reading)
 
 
 @router.post(
@@ -36,4 +37,7 @@ async def activate(
     context: Ctx,
 ) -> CheckpointAnswer:
     """Point to a checkpoint. Jobs that have begun keep theirs; every stored row names the one that made it."""
-    return await run_in_threadpool(service.activate, context.registry, context.settings.checkpoint, name, version)
+    settings = context.settings
+    return await run_in_threadpool(
+        service.activate, context.registry, settings.checkpoint, name, version, settings.reading
+    )

@@ -17,6 +17,7 @@ _EXAMPLE: dict[str, Any] = {
     "synthetic_only": True,
     "trained_on": "rendered faces",
     "thresholds": {"AU1": 0.43, "AU2": 0.45, "AU12": 0.5},
+    "reads_landmarks": True,
     "metrics": {"protocol": "held-out identities", "mean": {"auc": 0.86}},
     "licence": "Apache-2.0",
     "parameters": 3900000,
@@ -47,6 +48,9 @@ class CheckpointAnswer(BaseModel):
     trained_on: str
     thresholds: dict[str, float] = Field(
         description="Of the probability, by AU; an AU without one is decided by the network's maps alone"
+    )
+    reads_landmarks: bool = Field(
+        description="Whether probabilities also come from the landmarks; scores and maps are the network's alone"
     )
     metrics: MetricsBlock
     licence: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from model.checkpoint import Checkpoint, CheckpointError
+from model.manifest import decision_thresholds
 from model.registry import Registry
 from service.checkpoints.schemas import BrokenAnswer, CheckpointAnswer, CheckpointsAnswer, MetricsBlock
 from service.problems import CheckpointPinned, CheckpointUnavailable, NotFound
@@ -17,21 +18,21 @@ def in_use(registry: Registry, pinned: str | None) -> Checkpoint:
     return registry.active() if pinned is None else registry.get(pinned)
 
 
-def list_checkpoints(registry: Registry, pinned: str | None) -> CheckpointsAnswer:
-    """All checkpoints, which one is in use, and folders that cannot be used."""
+def list_checkpoints(registry: Registry, pinned: str | None, reading: str) -> CheckpointsAnswer:
+    """All checkpoints as the setting `reading` uses them, which one is in use, and folders that cannot be used."""
     try:
         active: str | None = in_use(registry, pinned).ref
     except CheckpointError:
         active = None
     return CheckpointsAnswer(
-        checkpoints=[_answer(entry, active) for entry in registry.list()],
+        checkpoints=[_answer(entry, active, reading) for entry in registry.list()],
         broken=[
             BrokenAnswer(folder="/".join(entry.path.parts[-2:]), problem=entry.problem) for entry in registry.broken()
         ],
     )
 
 
-def activate(registry: Registry, pinned: str | None, name: str, version: str) -> CheckpointAnswer:
+def activate(registry: Registry, pinned: str | None, name: str, version: str, reading: str) -> CheckpointAnswer:
     """Make a checkpoint the one of new jobs; running jobs keep theirs.
 
     Raises:
@@ -49,10 +50,10 @@ def activate(registry: Registry, pinned: str | None, name: str, version: str) ->
         checkpoint = registry.activate(name, version)
     except CheckpointError as error:
         raise CheckpointUnavailable(str(error)) from error
-    return _answer(checkpoint, checkpoint.ref)
+    return _answer(checkpoint, checkpoint.ref, reading)
 
 
-def _answer(checkpoint: Checkpoint, active: str | None) -> CheckpointAnswer:
+def _answer(checkpoint: Checkpoint, active: str | None, reading: str) -> CheckpointAnswer:
     manifest = checkpoint.manifest
     return CheckpointAnswer(
         name=manifest.name,
@@ -64,7 +65,8 @@ def _answer(checkpoint: Checkpoint, active: str | None) -> CheckpointAnswer:
         backbone=manifest.architecture.backbone,
         synthetic_only=manifest.training.synthetic_only,
         trained_on=manifest.training.data,
-        thresholds={code: manifest.thresholds[code] for code in manifest.au_codes if code in manifest.thresholds},
+        thresholds=decision_thresholds(manifest.model_dump(mode="json"), reading),
+        reads_landmarks=manifest.landmark_opinion is not None and reading != "network",
         metrics=MetricsBlock(protocol=manifest.metrics.protocol, mean=manifest.metrics.mean),
         licence=manifest.licence,
         parameters=manifest.parameters,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from model.events import Baseline, EventOptions
+from model.manifest import decision_thresholds
 from service.cli.output import Exit, atomic_path, fail
 
 if TYPE_CHECKING:
@@ -97,7 +98,9 @@ def recording_of(analyzer: Analyzer, kind: JobKind, name: str, events: EventOpti
         checkpoint=analyzer.checkpoint.ref,
         made_at=datetime.now(UTC),
         synthetic_only=manifest.training.synthetic_only,
-        thresholds=manifest.thresholds,
+        thresholds=decision_thresholds(
+            manifest.model_dump(mode="json"), "both" if analyzer.reads_landmarks else "network"
+        ),
         events=events,
     )
 

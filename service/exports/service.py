@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from starlette.concurrency import run_in_threadpool
 
 from model.events import EventOptions
+from model.manifest import decision_thresholds
 from service.context import Context
 from service.exports import registry
 from service.exports.formats import Format
@@ -127,7 +128,7 @@ def _recording(connection: sa.Connection, context: Context, tenant: str, job_id:
     job = JobRepository(connection).get_or_raise(tenant, job_id)
     media = MediaRepository(connection).get(tenant, job.media_id) if job.media_id else None
     record = context.checkpoint_of(connection, job)
-    described = _describe(job, record)
+    described = _describe(job, record, context.settings.reading)
     if media is None:
         return described, job
     return replace(
@@ -139,9 +140,8 @@ def _recording(connection: sa.Connection, context: Context, tenant: str, job_id:
     ), job
 
 
-def _describe(job: Job, record: CheckpointRecord | None) -> Recording:
+def _describe(job: Job, record: CheckpointRecord | None, reading: str) -> Recording:
     training = record.manifest.get("training") if record else None
-    thresholds = record.manifest.get("thresholds") if record else None
     return Recording(
         kind=job.kind,
         name=f"{job.kind.value}-{job.id}",
@@ -149,7 +149,7 @@ def _describe(job: Job, record: CheckpointRecord | None) -> Recording:
         checkpoint=f"{record.name}:{record.version}" if record else "",
         made_at=job.created_at,
         synthetic_only=bool(training.get("synthetic_only")) if isinstance(training, dict) else False,
-        thresholds=dict(thresholds) if isinstance(thresholds, dict) else {},
+        thresholds=decision_thresholds(record.manifest, reading) if record else {},
         width=job.width,
         height=job.height,
         frames=job.frames_done,

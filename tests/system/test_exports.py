@@ -195,6 +195,19 @@ def test_events_are_those_of_the_frames(stored: Stored) -> None:
     assert {event["au"] for event in answer["events"]} <= set(codes)
 
 
+def test_decisions_are_those_of_the_thresholds_that_are_told(stored: Stored) -> None:
+    with stored.served.client() as client:
+        (active,) = [entry for entry in client.get("/checkpoints").json()["checkpoints"] if entry["active"]]
+    assert active["reads_landmarks"]
+    events = stored.get("au-events")["thresholds"]
+    assert {code: both["on"] for code, both in events.items()} == pytest.approx(active["thresholds"], abs=1e-5)
+    for frame in stored.frames:
+        for face in frame["faces"]:
+            for au in face["aus"]:
+                beyond = au["probability"] - active["thresholds"][au["au"]]
+                assert au["active"] == (beyond >= 0) or abs(beyond) < 2e-5
+
+
 def test_elan(stored: Stored, tmp_path: Path) -> None:
     (tmp_path / "e.eaf").write_bytes(stored.export("elan"))
     read = Eaf(str(tmp_path / "e.eaf"))

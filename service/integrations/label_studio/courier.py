@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 from starlette.concurrency import run_in_threadpool
 
+from model.manifest import decision_thresholds
 from service.context import Context
 from service.integrations.label_studio.client import LabelStudioError
 from service.integrations.label_studio.config import LabelConfigError, parse_config
@@ -269,7 +270,7 @@ def _read_clip(connection: sa.Connection, context: Context, job: Job) -> tuple[C
         height=job.height or 0,
         duration_ms=media.duration_ms if media else None,
         au_codes=checkpoint.au_codes,
-        thresholds=checkpoint.manifest.get("thresholds", {}),
+        thresholds=decision_thresholds(checkpoint.manifest, context.settings.reading),
     )
     for row in ResultRepository(connection).stream_frames(job):
         clip.add(row.frame, row.pts_ms, row.faces)
