@@ -80,6 +80,7 @@ def test_both_readings_have_their_say(voice: float) -> None:
     logits = 3 * (labels * 2 - 1) + rng.normal(0, 3.0, labels.shape)  # as informative, on another scale
     joint = fit_joint(score, logits, labels, np.ones_like(labels), voice)
     np.testing.assert_allclose(joint.score / joint.landmarks, 3.0 * (1 - voice) / voice, rtol=0.15)
+    assert joint.threshold[0] >= 0.5, "nothing is called present that is likelier absent"
     chance = joint.probability(score, logits)[:, 0]
     assert abs(chance.mean() - labels.mean()) < 0.02
     truth = labels[:, 0] > 0.5
