@@ -56,7 +56,7 @@ class Driver:
                     steps.throw(error)
                 else:
                     steps.send(outcome)
-            return steps.value  # type: ignore[no-any-return]
+            return steps.value  # type: ignore[no-any-return]  # what a flow returns is kept as Any
         finally:
             for answer in steps.finish():
                 answer.response.close()
@@ -115,7 +115,7 @@ class AsyncDriver:
                     steps.throw(error)
                 else:
                     steps.send(outcome)
-            return steps.value  # type: ignore[no-any-return]
+            return steps.value  # type: ignore[no-any-return]  # what a flow returns is kept as Any
         finally:
             for answer in steps.finish():
                 await answer.response.aclose()

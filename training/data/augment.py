@@ -4,7 +4,7 @@ Each effect is a small function of (picture (S, S, 3) float32 RGB about 0 to 1, 
 that returns a new picture; those that stand before the face also return where they cover it. Lengths are in units of
 `_unit`, the picture's side over 128, so that effects look alike at every resolution. `EFFECTS` lists them in the order
 of the world: on the face, before the face, light, camera. `augment_photo` draws each with its probability. Only the
-picture changes; geometry is `data.geometry`.
+picture changes; geometry is drawn in `training.data.samples`.
 """
 
 from __future__ import annotations
