@@ -133,7 +133,7 @@ class Analyzer:
     def crop(self, rgb: UInt8Array, face: Face) -> Crop:
         """A face's crop as this checkpoint wants it; parts outside the picture are filled with a neutral colour."""
         manifest = self.checkpoint.manifest
-        return extract_crop(rgb, face.landmarks, manifest.input_size, manifest.crop.scale)
+        return extract_crop(rgb, face.landmarks, manifest.input_size, manifest.crop.scale, face.depth)
 
     def predict(self, crops: Sequence[Crop]) -> list[AuPrediction]:
         """Predictions of any number of crops, from one picture or many, in their order.
@@ -167,7 +167,7 @@ class Analyzer:
             sigma=manifest.roi.sigma,
             combine=manifest.combine,
         )
-        chance, active = self._decide(found, landmarks)
+        chance, active = self._decide(found, landmarks, _depths(crops))
         in_crops = map_to_crop(found.centres_map)
         return [
             AuPrediction(
@@ -184,11 +184,11 @@ class Analyzer:
             for i, crop in enumerate(crops)
         ]
 
-    def _decide(self, found: Decoded, landmarks: Float32Array) -> tuple[Float32Array, BoolArray]:
-        """Probability and decision, each (B, K), of scores and of landmarks (B, 68, 2); NaN and False if not valid."""
+    def _decide(self, found: Decoded, landmarks: Float32Array, depths: Float32Array) -> tuple[Float32Array, BoolArray]:
+        """Probability and decision, each (B, K), of scores and landmarks (B, 68, 2); NaN and False if not valid."""
         if self._landmarks is not None:
             weight, trust, intercept, threshold = self.checkpoint.manifest.fusion_arrays()
-            logit = intercept + trust * self._landmarks.logits(landmarks)
+            logit = intercept + trust * self._landmarks.logits(landmarks, depths)
             chance = probability(found.score, weight, logit)
             decision = chance >= threshold
         else:
@@ -211,3 +211,8 @@ class Analyzer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _depths(crops: Sequence[Crop]) -> Float32Array:
+    """(B, 68) depths of the landmarks of B crops; NaN where they are unknown."""
+    return np.stack([np.full(68, np.nan, np.float32) if crop.depth is None else crop.depth for crop in crops])

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from model.values import Crop, Float64Array, UInt8Array
+from model.values import Crop, Float32Array, Float64Array, UInt8Array
 
 CROP_SCALE = 2.6
 """Side of the crop in units of the five points' box (METHOD 6.4)."""
@@ -194,7 +194,13 @@ def _reduce(picture: UInt8Array, factor: int) -> tuple[UInt8Array, Float64Array]
     return np.asarray(reduced, dtype=np.uint8), np.array([[1 / factor, 0.0, shift], [0.0, 1 / factor, shift]])
 
 
-def extract_crop(rgb: UInt8Array, landmarks: npt.ArrayLike, size: int, scale: float = CROP_SCALE) -> Crop:
+def extract_crop(
+    rgb: UInt8Array,
+    landmarks: npt.ArrayLike,
+    size: int,
+    scale: float = CROP_SCALE,
+    depth: Float32Array | None = None,
+) -> Crop:
     """The square crop of one face, with the way back to the picture.
 
     Args:
@@ -202,6 +208,7 @@ def extract_crop(rgb: UInt8Array, landmarks: npt.ArrayLike, size: int, scale: fl
         landmarks: (68, 2) iBUG points in picture pixels.
         size: side of the crop in pixels.
         scale: see `crop_affine`.
+        depth: (68,) of the landmarks in picture pixels, or None.
 
     Raises:
         ValueError: if landmarks are missing or lie on one spot, or the picture isn't one.
@@ -213,4 +220,5 @@ def extract_crop(rgb: UInt8Array, landmarks: npt.ArrayLike, size: int, scale: fl
         pixels=warp(rgb, to_crop, size),
         to_image=invert_affine(to_crop),
         landmarks=apply_affine(to_crop, landmarks).astype(np.float32),
+        depth=None if depth is None else (depth * np.hypot(*to_crop[0, :2])).astype(np.float32),
     )

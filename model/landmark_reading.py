@@ -1,9 +1,13 @@
-"""A second opinion on each Action Unit from the 68 landmarks alone, beside the paper's network.
+"""A second opinion on each Action Unit from the 68 landmarks and their depth, beside the paper's network.
 
 Not part of the paper: a few small perceptrons on the shape of the face, trained on the landmarks that the landmark net
 sets on rendered faces. Shapes carry over from rendered to real faces better than pixels do, and miss what moves no
 landmark. A checkpoint may hold one; then its probability is that of both readings together, while the score stays the
 network's own (`model.analyzer`, option `reading`).
+
+What perceptrons make of the upper face they learn from rendered people, whose brows differ in other ways than ours, and
+they follow real brows half-heartedly. Beside them stand the plain movements by which FACS describes these AUs
+(`model.brow_measures`), seen upright by the depth of the points: brows up, brows down, lids narrowed.
 """
 
 from __future__ import annotations
@@ -15,12 +19,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from model.brow_measures import MEASURES, RIGID_3D, brow_measures
 from model.landmarks import FLIP_68
 from model.values import Float32Array
 
 FAMILY = "landmark_reading"
 """How the names of all its tensors begin, beside the network's."""
-PREFIX = f"{FAMILY}_v2."
+PREFIX = f"{FAMILY}_v3."
 """The number counts the ways in which features were made."""
 
 RIGID = np.array([36, 39, 42, 45, 27, 28, 29, 30, 33])
@@ -87,6 +92,10 @@ class LandmarkReading:
         hidden_bias: (M, H).
         out_weight: (M, K, H).
         out_bias: (M, K).
+        reference: (R, 3) the resting places of `brow_measures`' rigid points.
+        measure_mean: (Q,) of the measures.
+        measure_weight: (K, Q), added to the perceptrons' log odds for each unit of a measure above its mean; 0 for
+            what an AU is not measured by.
     """
 
     mean: Float32Array
@@ -95,6 +104,9 @@ class LandmarkReading:
     hidden_bias: Float32Array
     out_weight: Float32Array
     out_bias: Float32Array
+    reference: Float32Array
+    measure_mean: Float32Array
+    measure_weight: Float32Array
 
     def __post_init__(self) -> None:
         """Check the shapes.
@@ -111,6 +123,9 @@ class LandmarkReading:
             "hidden_bias": (members, hidden),
             "out_weight": (members, aus, hidden),
             "out_bias": (members, aus),
+            "reference": (len(RIGID_3D), 3),
+            "measure_mean": (len(MEASURES),),
+            "measure_weight": (aus, len(MEASURES)),
         }
         for name, shape in wanted.items():
             if getattr(self, name).shape != shape:
@@ -121,18 +136,33 @@ class LandmarkReading:
         """K."""
         return int(self.out_bias.shape[-1])
 
-    def logits(self, landmarks: npt.ArrayLike) -> Float32Array:
+    def logits(self, landmarks: npt.ArrayLike, depth: npt.ArrayLike | None = None) -> Float32Array:
         """How likely each AU looks from the landmarks alone.
 
         Args:
             landmarks: (N, 68, 2), pixels of any picture, upright or rolled.
+            depth: (N, 68) of the landmarks, see `model.values.Face`; without it, or where it is NaN, brows and lids are
+                not measured and count as those of a mean face.
 
         Returns:
             (N, K) float32 log odds on the faces it was trained on; NaN where the landmarks lie on one spot.
         """
         points = np.asarray(landmarks, np.float64)
+        return np.asarray(self.shape_logits(points) + self.movement(points, depth), np.float32)
+
+    def shape_logits(self, landmarks: npt.ArrayLike) -> Float32Array:
+        """The part of `logits` that the perceptrons have, (N, K)."""
+        points = np.asarray(landmarks, np.float64)
         both = self._one_way(points) + self._one_way(np.asarray(mirrored(points)))
         return np.asarray(both / 2, np.float32)
+
+    def movement(self, landmarks: npt.ArrayLike, depth: npt.ArrayLike | None) -> Float32Array:
+        """The part of `logits` that the measures of brows and lids have, (N, K); 0 where depth is unknown."""
+        points = np.asarray(landmarks, np.float64)
+        if depth is None:
+            return np.zeros((len(points), self.au_count), np.float32)
+        measured = brow_measures(points, depth, self.reference) - self.measure_mean
+        return np.asarray(np.nan_to_num(measured) @ self.measure_weight.T, np.float32)
 
     def _one_way(self, landmarks: npt.NDArray[np.floating]) -> Float32Array:
         x = (shape_features(landmarks) - self.mean) / self.deviation
@@ -152,7 +182,7 @@ class LandmarkReading:
         Raises:
             ValueError: one is missing or of another shape.
         """
-        if any(key.startswith(f"{FAMILY}.") for key in tensors):
+        if any(key.startswith(FAMILY) and not key.startswith(PREFIX) for key in tensors):
             raise ValueError("its reading of landmarks was made by an earlier roigcn; publish the run again")
         missing = [name for name in cls.__dataclass_fields__ if PREFIX + name not in tensors]
         if missing:

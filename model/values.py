@@ -42,6 +42,8 @@ class Face:
         landmarks: (68, 2) float32, iBUG order.
         presence: probability, 0 to 1, that the landmark net saw a face in its crop.
         track: the number that a face keeps through a clip; 0, 1, 2 ... by size in a single picture.
+        depth: (68,) float32 of each landmark, away from the camera, in pixels as x and y and from an origin of its own;
+            None where a finder knows none.
     """
 
     box_xyxy: Float32Array
@@ -49,6 +51,7 @@ class Face:
     landmarks: Float32Array
     presence: float = 1.0
     track: int = 0
+    depth: Float32Array | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,13 @@ class Crop:
         pixels: (S, S, 3) uint8 RGB.
         to_image: (2, 3) float64 affine from crop pixels to image pixels.
         landmarks: (68, 2) float32 in crop pixels.
+        depth: (68,) float32 of the landmarks, in crop pixels, see `Face`; None where it is unknown.
     """
 
     pixels: UInt8Array
     to_image: Float64Array
     landmarks: Float32Array
+    depth: Float32Array | None = None
 
 
 @dataclass(frozen=True, slots=True)

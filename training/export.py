@@ -244,7 +244,8 @@ def _landmark_opinion(
 ) -> tuple[LandmarkOpinion, LandmarkReading]:
     """Fit a reading of landmarks, join it with the network's scores of the held-out parts, and measure both."""
     fitted = fit_reading(net_landmarks(faces), faces.labels, faces.weights, au_codes)
-    logits = [fitted.logits(net_landmarks(part)) for part, _ in (calibration, test)]
+    points = [net_landmarks(part) for part, _ in (calibration, test)]
+    logits = [fitted.logits(part[..., :2], part[..., 2]) for part in points]
     (_, held_out), (_, found) = calibration, test
     joint = fit_joint(held_out.score, logits[0], held_out.labels, held_out.weights, voice)
     chance = joint.probability(found.score, logits[1])
@@ -270,7 +271,8 @@ def _landmark_opinion(
     }
     thresholds = {code: round(float(joint.threshold[k]), 4) for k, code in enumerate(au_codes)}
     training = (
-        f"{len(faces)} {origin.pictures} with the landmark net's points, {fitted.hidden_weight.shape[0]} perceptrons"
+        f"{len(faces)} {origin.pictures} with the landmark net's points, {fitted.hidden_weight.shape[0]} perceptrons, "
+        "and measures of brows and lids on the face turned upright in depth"
     )
     return LandmarkOpinion(fusion=fusion, thresholds=thresholds, training=training, metrics=metrics), fitted
 

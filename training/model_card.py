@@ -35,7 +35,7 @@ def _opinion(manifest: Manifest) -> list[str]:
     return [
         "## With the landmarks' second opinion",
         "",
-        "Not part of the paper: a reading of the 68 landmarks alone joins the network's score. "
+        "Not part of the paper: a reading of the 68 landmarks and their depth joins the network's score. "
         "Probability and decision come from both unless the reading `network` is chosen; the score is always the "
         "network's own, and the table above is that of the network alone.",
         "",

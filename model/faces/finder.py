@@ -123,7 +123,7 @@ class FaceFinder:
         """
         _check(rgb)
         regions = regions_of_landmarks(np.array([face.landmarks for face in faces]).reshape(-1, 68, 2))
-        return self._landmarker.run(rgb, regions)[0]
+        return self._landmarker.run(rgb, regions)[0][..., :2]
 
     def _settle(self, rgb: UInt8Array, faces: Sequence[tuple[Face, float]]) -> list[Face]:
         """Look again, each time from the last look's points, where the first look was askew or doubtful.
@@ -156,11 +156,16 @@ class FaceFinder:
 
     def _faces(self, rgb: UInt8Array, regions: Regions, scores: Float64Array) -> list[Face | None]:
         mesh, presence = self._landmarker.run(rgb, regions)
-        landmarks = convert(mesh, "mediapipe478").astype(np.float32)
-        boxes = clip_boxes(np.concatenate([mesh.min(axis=1), mesh.max(axis=1)], axis=1), rgb).astype(np.float32)
+        flat = mesh[..., :2]
+        landmarks = convert(flat, "mediapipe478").astype(np.float32)
+        # convert() knows places in the picture alone: the depth travels as one.
+        depths = convert(np.repeat(mesh[..., 2:], 2, axis=-1), "mediapipe478")[..., 0].astype(np.float32)
+        boxes = clip_boxes(np.concatenate([flat.min(axis=1), flat.max(axis=1)], axis=1), rgb).astype(np.float32)
         return [
-            Face(box, float(score), points, float(sure)) if sure >= self.min_presence and _has_area(box) else None
-            for box, score, points, sure in zip(boxes, scores, landmarks, presence, strict=True)
+            Face(box, float(score), points, float(sure), depth=depth)
+            if sure >= self.min_presence and _has_area(box)
+            else None
+            for box, score, points, sure, depth in zip(boxes, scores, landmarks, presence, depths, strict=True)
         ]
 
 

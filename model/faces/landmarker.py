@@ -1,4 +1,7 @@
-"""The 478 points of MediaPipe's face mesh on square, roll-aligned regions of a picture, and how sure the net is."""
+"""The 478 points of MediaPipe's face mesh on square, roll-aligned regions of a picture, and how sure the net is.
+
+Points have a depth too: the net's own guess, in the same pixels and away from the camera.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +93,8 @@ class Landmarker:
         """Points and presence of the face in each region.
 
         Returns:
-            points: (N, 478, 2) float32 in picture pixels.
+            points: (N, 478, 3) float32: x and y in picture pixels, then the depth in the same pixels, away
+                from the camera, from an origin within the head.
             presence: (N,) float32, 0 to 1: how sure the net is that there was a face.
         """
         affines = regions.to_region()
@@ -99,7 +103,10 @@ class Landmarker:
             crop[:] = warp(rgb, affine, SIZE, border=(0, 0, 0))
         mesh, logits, _ = self._net.run(crops)
         # The net's coordinates have pixel edges at whole numbers, ours pixel centres.
-        inside = mesh.reshape(-1, POINTS, 3)[..., :2].astype(np.float64) - 0.5
-        points = apply_affine(invert_affine(affines), inside) if len(affines) else inside
+        mesh = mesh.reshape(-1, POINTS, 3).astype(np.float64)
+        inside = mesh[..., :2] - 0.5
+        flat = apply_affine(invert_affine(affines), inside) if len(affines) else inside
+        depth = mesh[..., 2:] * (regions.sides / SIZE)[:, None, None]
+        points = np.concatenate([flat, depth], axis=-1)
         presence = 1.0 / (1.0 + np.exp(-np.clip(logits[:, 0].astype(np.float64), -100, 100)))
         return points.astype(np.float32), presence.astype(np.float32)

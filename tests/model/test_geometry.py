@@ -191,6 +191,16 @@ def test_extract_crop_moves_pixels_with_landmarks(face: Float64Array, size: int)
     np.testing.assert_allclose(apply_affine(crop.to_image, crop.landmarks)[30], nose, atol=1e-3)
 
 
+@pytest.mark.parametrize("size", [64, 256])
+def test_depth_shrinks_and_grows_with_the_crop(face: Float64Array, size: int) -> None:
+    rgb, depth = np.zeros((300, 300, 3), np.uint8), np.linspace(-20, 20, 68).astype(np.float32)
+    crop = extract_crop(rgb, face, size, depth=depth)
+    assert crop.depth is not None
+    zoom = np.linalg.norm(crop.landmarks[45] - crop.landmarks[36]) / np.linalg.norm(face[45] - face[36])
+    np.testing.assert_allclose(crop.depth, zoom * depth, rtol=1e-5)
+    assert extract_crop(rgb, face, size).depth is None
+
+
 def test_extract_crop_wants_one_face(face: Float64Array) -> None:
     with pytest.raises(ValueError, match="one face"):
         extract_crop(picture(), face[None], 64)

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.brow_measures import MEASURES, brow_measures, resting_reference
 from model.landmark_reading import FEATURES, PREFIX, LandmarkReading, mirrored, shape_features
+from tests.model.test_brow_measures import solid_face, turn
 
 
 def face(seed: int = 0) -> np.ndarray:
@@ -32,6 +34,9 @@ def reading(seed: int = 0, members: int = 2, hidden: int = 4, aus: int = 3) -> L
         draw(members, hidden),
         draw(members, aus, hidden),
         draw(members, aus),
+        resting_reference(solid_face()[None]).astype(np.float32),
+        draw(len(MEASURES)),
+        draw(aus, len(MEASURES)),
     )
 
 
@@ -63,6 +68,9 @@ def test_members_are_averaged() -> None:
             both.hidden_bias[m : m + 1],
             both.out_weight[m : m + 1],
             both.out_bias[m : m + 1],
+            both.reference,
+            both.measure_mean,
+            both.measure_weight,
         )
         for m in range(2)
     ]
@@ -85,7 +93,29 @@ def test_tensors_there_and_back() -> None:
     np.testing.assert_array_equal(again.logits(face()[None]), reading().logits(face()[None]))
     with pytest.raises(ValueError, match="out_bias"):
         LandmarkReading.of_tensors({key: value for key, value in tensors.items() if key != f"{PREFIX}out_bias"})
-    with pytest.raises(ValueError, match="earlier roigcn; publish the run again"):
-        LandmarkReading.of_tensors({key.replace("_v2", ""): value for key, value in tensors.items()})
+    for earlier in ("", "_v2"):
+        with pytest.raises(ValueError, match="earlier roigcn; publish the run again"):
+            LandmarkReading.of_tensors({key.replace("_v3", earlier): value for key, value in tensors.items()})
     with pytest.raises(ValueError, match="hidden_bias is"):
         LandmarkReading.of_tensors(tensors | {f"{PREFIX}hidden_bias": np.zeros((2, 5))})
+
+
+def test_measures_add_what_they_are_above_their_mean() -> None:
+    read, solid = reading(), solid_face()[None]
+    flat, depth = solid[..., :2], solid[..., 2]
+    above = brow_measures(flat, depth, read.reference)[0] - read.measure_mean
+    added = read.logits(flat, depth) - read.shape_logits(flat)
+    np.testing.assert_allclose(added[0], read.measure_weight @ above, rtol=1e-4, atol=1e-5)
+
+
+def test_without_depth_nothing_is_measured() -> None:
+    read, flat = reading(), solid_face()[None, :, :2]
+    np.testing.assert_array_equal(read.logits(flat), read.shape_logits(flat))
+    np.testing.assert_array_equal(read.logits(flat, np.full((1, 68), np.nan)), read.shape_logits(flat))
+
+
+def test_a_nod_is_no_movement() -> None:
+    read, solid = reading(), solid_face()
+    nodded = ((solid - solid.mean(axis=0)) @ turn(0.5, 0.2, 0.1).T)[None]
+    still = read.movement(solid[None, :, :2], solid[None, :, 2])
+    np.testing.assert_allclose(read.movement(nodded[..., :2], nodded[..., 2]), still, atol=1e-5)

@@ -9,13 +9,22 @@ import pytest
 from typer.testing import CliRunner
 
 from model.analyzer import Analyzer
+from model.brow_measures import MEASURES
 from model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, write_checkpoint
 from model.faces.finder import FaceFinder
 from model.image import read_image
+from model.landmark_reading import LandmarkReading
 from tests.training.conftest import face_landmarks
 from training.cli import app
 from training.data.shards import FaceShards, write_shard
-from training.landmark_reading import CACHE_NAME, FitOptions, fit_joint, fit_reading, net_landmarks
+from training.landmark_reading import (
+    CACHE_NAME,
+    MOVEMENT_SHARE,
+    FitOptions,
+    fit_joint,
+    fit_reading,
+    net_landmarks,
+)
 from training.metrics import roc_auc
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "faces"
@@ -31,14 +40,24 @@ def moving_mouths(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     labels = (rng.random((count, 2)) < 0.5).astype(np.float32)
     points = np.repeat(face_landmarks(SIDE)[None].astype(np.float32), count, axis=0)
     points[:, [48, 54], 1] -= 6 * labels[:, 1, None]
-    return points + rng.normal(0, 0.4, points.shape).astype(np.float32), labels
+    return solid(points + rng.normal(0, 0.4, points.shape).astype(np.float32)), labels
+
+
+def solid(flat: np.ndarray) -> np.ndarray:
+    """(N, 68, 3): on an egg, so that there is a depth."""
+    across = (flat[..., :1] - flat[..., :1].mean(axis=1, keepdims=True)) / SIDE
+    return np.concatenate([flat, SIDE * 2 * across**2], axis=-1).astype(np.float32)
+
+
+def logits_of(fitted: LandmarkReading, points: np.ndarray) -> np.ndarray:
+    return fitted.logits(points[..., :2], points[..., 2]).astype(np.float64)
 
 
 def test_it_learns_what_shapes_tell_and_nothing_else() -> None:
     points, labels = moving_mouths(600, 0)
     fitted = fit_reading(points, labels, np.ones_like(labels), CODES, QUICK)
     unseen, truth = moving_mouths(300, 1)
-    logits = fitted.logits(unseen).astype(np.float64)
+    logits = logits_of(fitted, unseen)
     assert roc_auc(truth[:, 1] > 0.5, logits[:, 1]) > 0.95
     assert 0.35 < roc_auc(truth[:, 0] > 0.5, logits[:, 0]) < 0.65
 
@@ -48,13 +67,49 @@ def test_the_upper_face_is_not_read_from_the_mouth() -> None:
     alike = np.repeat(labels[:, 1:], 2, axis=1)  # here AU1 always comes with AU12, whose mouth gives it away
     fitted = fit_reading(points, alike, np.ones_like(alike), CODES, QUICK)
     unseen, truth = moving_mouths(300, 1)
-    logits = fitted.logits(unseen).astype(np.float64)
+    logits = logits_of(fitted, unseen)
     assert roc_auc(truth[:, 1] > 0.5, logits[:, 1]) > 0.95
     assert 0.35 < roc_auc(truth[:, 1] > 0.5, logits[:, 0]) < 0.65
     moved = unseen.copy()
     moved[:, 48:68] += 5
     moved[:, [8, 31, 32, 34, 35]] -= 5
-    np.testing.assert_allclose(fitted.logits(moved)[:, 0], logits[:, 0], atol=1e-4)
+    np.testing.assert_allclose(logits_of(fitted, moved)[:, 0], logits[:, 0], atol=1e-4)
+
+
+def moving_brows(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Landmarks whose inner brow ends rise where AU1 is labelled, and whose mouths tell nothing."""
+    rng = np.random.default_rng(seed)
+    labels = (rng.random((count, 2)) < 0.5).astype(np.float32)
+    points = np.repeat(face_landmarks(SIDE)[None].astype(np.float32), count, axis=0)
+    points[:, [20, 21, 22, 23], 1] -= 4 * labels[:, :1]
+    return solid(points + rng.normal(0, 0.4, points.shape).astype(np.float32)), labels
+
+
+def test_brows_are_measured_the_way_facs_says() -> None:
+    points, labels = moving_brows(600, 0)
+    fitted = fit_reading(points, labels, np.ones_like(labels), CODES, QUICK)
+    weights = dict(zip(MEASURES, fitted.measure_weight[0].tolist(), strict=True))
+    assert weights["brow_inner"] > 0
+    assert {name for name, weight in weights.items() if weight} == {"brow_inner"}
+    assert not fitted.measure_weight[1].any(), "AU12 has no measures"
+    unseen, truth = moving_brows(300, 1)
+    moves = fitted.movement(unseen[..., :2], unseen[..., 2])
+    assert roc_auc(truth[:, 0] > 0.5, moves[:, 0].astype(np.float64)) > 0.95
+    shape = fitted.shape_logits(points[..., :2])[:, 0].std()
+    moved = fitted.movement(points[..., :2], points[..., 2])[:, 0].std()
+    assert moved / (moved + shape) == pytest.approx(MOVEMENT_SHARE, abs=0.01)
+
+
+def test_a_measure_that_goes_the_wrong_way_says_nothing() -> None:
+    points, labels = moving_brows(600, 0)
+    fitted = fit_reading(points, 1 - labels, np.ones_like(labels), CODES, QUICK)  # "AU1" where the brows lie low
+    assert not fitted.measure_weight.any()
+
+
+def test_an_au_of_one_kind_is_not_measured() -> None:
+    points, labels = moving_brows(200, 0)
+    labels[:, 0] = 1
+    assert not fit_reading(points, labels, np.ones_like(labels), CODES, QUICK).measure_weight.any()
 
 
 def test_the_same_faces_give_the_same_weights() -> None:
@@ -139,10 +194,11 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_net_looks_once_and_agrees_with_itself(rendered: Path) -> None:
     faces = FaceShards([rendered / "test" / "shard-00000.npz"], AUS)
     points = net_landmarks(faces)
-    assert points.shape == (len(faces), 68, 2)
+    assert points.shape == (len(faces), 68, 3)
     given = np.stack([faces.face(i)[1] for i in range(len(faces))])
     scale = np.linalg.norm(given[:, 39] - given[:, 42], axis=1).mean()
-    assert np.linalg.norm(points - given, axis=-1).mean() < 0.1 * scale
+    assert np.linalg.norm(points[..., :2] - given, axis=-1).mean() < 0.1 * scale
+    assert (points[:, 30, 2] < points[:, [0, 16], 2].min(axis=1) - 0.3 * scale).all(), "the nose is nearest"
     cache = rendered / "test" / CACHE_NAME
     written = cache.stat().st_mtime_ns
     np.testing.assert_array_equal(net_landmarks(faces), points)
@@ -210,6 +266,8 @@ def test_the_analyzer_joins_both_readings_or_leaves_the_network_alone(published:
     for how in ("auto", "both", "network"):
         with Analyzer.open(str(published), "torch", finder=finder, cache_dir=tmp_path, reading=how) as analyzer:
             ((face, predictions[how]),) = analyzer.analyze(rgb)
+            ((_, neutral),) = analyzer.analyze(read_image(EXAMPLES / "neutral.jpg"))
+            assert how == "network" or not neutral.active[AUS.index("AU12")]
             manifest = analyzer.checkpoint.manifest
     for name in ("probability", "active"):
         np.testing.assert_array_equal(getattr(predictions["auto"], name), getattr(predictions["both"], name))
@@ -217,18 +275,19 @@ def test_the_analyzer_joins_both_readings_or_leaves_the_network_alone(published:
     assert manifest.landmark_opinion is not None
     reading = load_checkpoint(published).landmark_reading()
     assert reading is not None
+    assert face.depth is not None
     fusion = [manifest.landmark_opinion.fusion[code] for code in AUS]
     logit = [
         f.score * s + f.landmarks * z + f.intercept
-        for f, s, z in zip(fusion, predictions["both"].score, reading.logits(face.landmarks[None])[0], strict=True)
+        for f, s, z in zip(
+            fusion, predictions["both"].score, reading.logits(face.landmarks[None], face.depth[None])[0], strict=True
+        )
     ]
     np.testing.assert_allclose(predictions["both"].probability, 1 / (1 + np.exp(-np.array(logit))), atol=1e-4)
     slope, intercept = manifest.platt()
     alone = 1 / (1 + np.exp(-(slope * predictions["network"].score + intercept)))
     np.testing.assert_allclose(predictions["network"].probability, alone, atol=1e-5)
-    shown = dict(zip(AUS, predictions["both"].active, strict=True))
-    assert shown["AU12"]
-    assert not shown["AU4"]
+    assert predictions["both"].active[AUS.index("AU12")]
 
 
 def test_both_needs_a_reading(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:

@@ -47,6 +47,21 @@ def test_the_photo(finder: FaceFinder, photo: UInt8Array) -> None:
     assert _errors(face, IDENTITY).max() < 6
 
 
+def test_depth_is_told_in_the_pictures_pixels(finder: FaceFinder, photo: UInt8Array) -> None:
+    (face,), (twice,) = finder.find(photo), finder.find(cv2.resize(photo, None, fx=2, fy=2))
+    assert face.depth is not None
+    assert twice.depth is not None
+    assert face.depth.shape == (68,)
+    assert face.depth.dtype == np.float32
+    eyes = float(np.linalg.norm(face.landmarks[45] - face.landmarks[36]))
+    assert face.depth[30] < face.depth[[36, 45, 0, 16]].min() - 0.3 * eyes, "the tip of the nose is nearest"
+    np.testing.assert_allclose(twice.depth - twice.depth.mean(), 2 * (face.depth - face.depth.mean()), atol=0.1 * eyes)
+    (again,) = finder.follow(photo, [face])
+    assert again is not None
+    assert again.depth is not None
+    np.testing.assert_allclose(again.depth, face.depth, atol=0.05 * eyes)
+
+
 def test_whole_meshes(finder: FaceFinder, photo: UInt8Array) -> None:
     (face,) = finder.find(photo)
     meshes = finder.meshes(photo, [face, face])
