@@ -93,8 +93,9 @@ def brow_measures(landmarks: npt.ArrayLike, depth: npt.ArrayLike, reference: npt
 
 
 def nodded(faces: Float64Array, angles: npt.ArrayLike) -> Float64Array:
-    """Points (N, P, 3) turned about the axis from eye to eye by (N,) radians; a positive angle takes what lies below away
-    from the camera.
+    """Points (N, P, 3) turned about the axis from eye to eye by (N,) radians.
+
+    A positive angle takes what lies below away from the camera.
     """
     turn = np.asarray(angles, np.float64)[:, None]
     cos, sin = np.cos(turn), np.sin(turn)
