@@ -9,7 +9,6 @@ import pytest
 from typer.testing import CliRunner
 
 from model.analyzer import Analyzer
-from model.brow_measures import MEASURES
 from model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, write_checkpoint
 from model.faces.finder import FaceFinder
 from model.image import read_image
@@ -19,7 +18,6 @@ from training.cli import app
 from training.data.shards import FaceShards, write_shard
 from training.landmark_reading import (
     CACHE_NAME,
-    MOVEMENT_SHARE,
     FitOptions,
     fit_joint,
     fit_reading,
@@ -74,42 +72,6 @@ def test_the_upper_face_is_not_read_from_the_mouth() -> None:
     moved[:, 48:68] += 5
     moved[:, [8, 31, 32, 34, 35]] -= 5
     np.testing.assert_allclose(logits_of(fitted, moved)[:, 0], logits[:, 0], atol=1e-4)
-
-
-def moving_brows(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Landmarks whose inner brow ends rise where AU1 is labelled, and whose mouths tell nothing."""
-    rng = np.random.default_rng(seed)
-    labels = (rng.random((count, 2)) < 0.5).astype(np.float32)
-    points = np.repeat(face_landmarks(SIDE)[None].astype(np.float32), count, axis=0)
-    points[:, [20, 21, 22, 23], 1] -= 4 * labels[:, :1]
-    return solid(points + rng.normal(0, 0.4, points.shape).astype(np.float32)), labels
-
-
-def test_brows_are_measured_the_way_facs_says() -> None:
-    points, labels = moving_brows(600, 0)
-    fitted = fit_reading(points, labels, np.ones_like(labels), CODES, QUICK)
-    weights = dict(zip(MEASURES, fitted.measure_weight[0].tolist(), strict=True))
-    assert weights["brow_inner"] > 0
-    assert {name for name, weight in weights.items() if weight} == {"brow_inner"}
-    assert not fitted.measure_weight[1].any(), "AU12 has no measures"
-    unseen, truth = moving_brows(300, 1)
-    moves = fitted.movement(unseen[..., :2], unseen[..., 2])
-    assert roc_auc(truth[:, 0] > 0.5, moves[:, 0].astype(np.float64)) > 0.95
-    shape = fitted.shape_logits(points[..., :2])[:, 0].std()
-    moved = fitted.movement(points[..., :2], points[..., 2])[:, 0].std()
-    assert moved / (moved + shape) == pytest.approx(MOVEMENT_SHARE, abs=0.01)
-
-
-def test_a_measure_that_goes_the_wrong_way_says_nothing() -> None:
-    points, labels = moving_brows(600, 0)
-    fitted = fit_reading(points, 1 - labels, np.ones_like(labels), CODES, QUICK)  # "AU1" where the brows lie low
-    assert not fitted.measure_weight.any()
-
-
-def test_an_au_of_one_kind_is_not_measured() -> None:
-    points, labels = moving_brows(200, 0)
-    labels[:, 0] = 1
-    assert not fit_reading(points, labels, np.ones_like(labels), CODES, QUICK).measure_weight.any()
 
 
 def test_the_same_faces_give_the_same_weights() -> None:
