@@ -136,6 +136,11 @@ class LandmarkReading:
         """K."""
         return int(self.out_bias.shape[-1])
 
+    @property
+    def measured(self) -> npt.NDArray[np.bool_]:
+        """(K,): which Action Units are read from measures of brows and lids as well."""
+        return np.asarray((self.measure_weight != 0).any(axis=1))
+
     def logits(self, landmarks: npt.ArrayLike, depth: npt.ArrayLike | None = None) -> Float32Array:
         """How likely each AU looks from the landmarks alone.
 

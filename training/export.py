@@ -247,7 +247,7 @@ def _landmark_opinion(
     points = [net_landmarks(part) for part, _ in (calibration, test)]
     logits = [fitted.logits(part[..., :2], part[..., 2]) for part in points]
     (_, held_out), (_, found) = calibration, test
-    joint = fit_joint(held_out.score, logits[0], held_out.labels, held_out.weights, voice)
+    joint = fit_joint(held_out.score, logits[0], held_out.labels, held_out.weights, voice, fitted.measured)
     chance = joint.probability(found.score, logits[1])
     both = replace(found, score=chance.astype(np.float32), decision=chance >= joint.threshold)
     alone = table_of(replace(found, score=logits[1], decision=logits[1] > 0), au_codes)

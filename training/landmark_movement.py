@@ -15,10 +15,10 @@ from model.landmark_reading import LandmarkReading
 
 MOVEMENT_SHARE = 0.6
 """Share of the measures of brows and lids in the landmark reading of the AUs that have some, both brought to one
-spread. Not fitted either, and for the same reason: rendered people's brows tell a perceptron more than real ones do.
-Chosen on real faces: rank correlation reaches 0.6 in 40 of 44 moving tracks of clips with 0.5, in 42 with 0.6 and 0.7,
-in 36 without measures; on stills, where a person's rest is unknown, the mean AUC falls from 0.90 without to 0.88, 0.82
-and 0.81."""
+spread. Not fitted: on rendered faces a fit would trust the perceptrons, which rendered people's brows tell more than
+real ones do. Chosen on real faces: rank correlation with blendshapes reaches 0.6 in 40 of 44 moving tracks of clips
+with 0.5, in 42 with 0.6 and 0.7 (w18s-rendered:3, without measures: 36); on stills, where a person's rest is unknown,
+the mean AUC of the first set is 0.88, 0.82 and 0.81 (0.90)."""
 NOD_NOISE = 3.0
 """Degrees by which upright faces are nodded at random while the measures are weighed: depth is not that exact."""
 RIDGE = 1e-4
@@ -65,7 +65,7 @@ def fit_movement(
         if columns and matters[truth].sum() > 0 and matters[~truth].sum() > 0:
             units = (measured[:, columns] - mean[columns]) / deviation[columns]
             slopes[k, columns] = _signed_slopes(units, truth, matters, list(signs.values())) / deviation[columns]
-    return tuple(np.asarray(a, np.float32) for a in (reference, mean, slopes))  # type: ignore[return-value]
+    return reference.astype(np.float32), mean.astype(np.float32), slopes.astype(np.float32)
 
 
 def _signed_slopes(
@@ -89,7 +89,16 @@ def _signed_slopes(
 
 
 def weigh_movement(shape_only: LandmarkReading, points: Points, directions: Points) -> Points:
-    """Slopes (K, Q) that give the measures their share of the spread that the perceptrons' log odds have."""
+    """Slopes that give the measures `MOVEMENT_SHARE`.
+
+    Args:
+        shape_only: the reading with its perceptrons and measures of no weight.
+        points: (N, 68, 3), all finite: the faces over which spreads are taken.
+        directions: (K, Q) slopes of `fit_movement`, whose length is changed here and nothing else.
+
+    Returns:
+        (K, Q); 0 where a direction is.
+    """
     flat, depth = points[..., :2], points[..., 2]
     spread = shape_only.shape_logits(flat).std(axis=0)
     moves = replace(shape_only, measure_weight=directions).movement(flat, depth).std(axis=0)

@@ -29,9 +29,9 @@ BORDER = 0.25
 """Width of the border put round each picture, in sides: a face that fills its picture needs room to be looked at."""
 LOOKS = 2
 LANDMARK_VOICE = 0.7
-"""Share of the landmark reading in the joint log odds, both brought to one spread. Not fitted: on rendered faces, where
-pixels are at home, a fit would trust the pixels more than real faces bear out. On the first set of real faces no AU's
-AUC on stills fell from 0.5 to 0.7, and brows and lids were followed better in the clips."""
+"""Share of the landmark reading in the joint log odds. Not fitted: on rendered faces, where pixels are at home, a fit
+would trust the pixels more than real faces bear out. On the first set of real faces no AU's AUC on stills fell from 0.5
+to 0.7, and brows and lids were followed better in the clips."""
 LEAST_PRESENCE = 0.5
 LEAST_THRESHOLD = 0.5
 """Of the joint probability. The threshold of the best F1 lies lower for many AUs on rendered faces, where AUs are
@@ -272,11 +272,13 @@ def fit_joint(
     labels: npt.NDArray[np.floating],
     weights: npt.NDArray[np.floating],
     voice: float = LANDMARK_VOICE,
+    even: npt.ArrayLike = False,
 ) -> Joint:
     """Join both readings and calibrate the result, per AU, on held-out faces.
 
-    Each reading is first turned the right way and brought to one spread over these faces; their weighted mean is
-    calibrated.
+    Each reading is first brought to calibrated log odds; their weighted mean is calibrated again. Log odds spread the
+    further the better a reading is on these faces, and so have more weight than their share; an AU whose reading is
+    known to be better in use than here has both readings brought to one spread instead.
 
     Args:
         score: (N, K) of the network.
@@ -284,21 +286,22 @@ def fit_joint(
         labels: (N, K) in {0, 1}.
         weights: (N, K); 0 leaves a face out of that AU.
         voice: of the landmarks, 0 to 1; the network has the rest.
+        even: (K,) bool, or one for all: which AUs' readings are brought to one spread.
 
     Raises:
         ValueError: an AU has too few faces of either kind.
     """
     rows = []
+    evened = np.broadcast_to(np.asarray(even, bool), score.shape[1:])
     for k in range(score.shape[1]):
         kept = (weights[:, k] > 0) & np.isfinite(score[:, k]) & np.isfinite(logits[:, k])
         truth, s, z = labels[kept, k] > 0.5, score[kept, k].astype(np.float64), logits[kept, k].astype(np.float64)
         by_score, by_landmarks = fit_platt(s, truth), fit_platt(z, truth)
         if not np.isfinite([*by_score, *by_landmarks]).all():
             raise ValueError(f"channel {k} has too few held-out faces of either kind to join two readings")
-        a, b = (
-            share * np.sign(slope) / max(float(values.std()), 1e-9)
-            for share, slope, values in ((1 - voice, by_score[0], s), (voice, by_landmarks[0], z))
-        )
+        a, b = (1 - voice) * by_score[0], voice * by_landmarks[0]
+        if evened[k]:
+            a, b = a / max(float(np.std(by_score[0] * s)), 1e-9), b / max(float(np.std(by_landmarks[0] * z)), 1e-9)
         mixed = a * s + b * z
         slope, intercept = fit_platt(mixed, truth)
         threshold = max(expit(slope * best_threshold(truth, mixed) + intercept), LEAST_THRESHOLD)

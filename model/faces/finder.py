@@ -158,8 +158,8 @@ class FaceFinder:
         mesh, presence = self._landmarker.run(rgb, regions)
         flat = mesh[..., :2]
         landmarks = convert(flat, "mediapipe478").astype(np.float32)
-        # convert() knows places in the picture alone: the depth travels as one.
-        depths = convert(np.repeat(mesh[..., 2:], 2, axis=-1), "mediapipe478")[..., 0].astype(np.float32)
+        # convert() knows places in the picture alone: the depth travels as their x and y.
+        depths = convert(mesh[..., [2, 2]], "mediapipe478")[..., 0].astype(np.float32)
         boxes = clip_boxes(np.concatenate([flat.min(axis=1), flat.max(axis=1)], axis=1), rgb).astype(np.float32)
         return [
             Face(box, float(score), points, float(sure), depth=depth)

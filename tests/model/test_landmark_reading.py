@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -106,6 +107,12 @@ def test_measures_add_what_they_are_above_their_mean() -> None:
     above = brow_measures(flat, depth, read.reference)[0] - read.measure_mean
     added = read.logits(flat, depth) - read.shape_logits(flat)
     np.testing.assert_allclose(added[0], read.measure_weight @ above, rtol=1e-4, atol=1e-5)
+
+
+def test_it_knows_which_aus_are_measured() -> None:
+    weight = np.zeros((3, len(MEASURES)), np.float32)
+    weight[1, 2] = -0.5
+    assert replace(reading(), measure_weight=weight).measured.tolist() == [False, True, False]
 
 
 def test_without_depth_nothing_is_measured() -> None:

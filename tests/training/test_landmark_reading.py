@@ -104,6 +104,19 @@ def test_both_readings_have_their_say(voice: float) -> None:
     assert roc_auc(truth, chance) > max(roc_auc(truth, score[:, 0]), roc_auc(truth, logits[:, 0]))
 
 
+def test_an_even_au_gives_a_weak_reading_its_whole_share() -> None:
+    rng = np.random.default_rng(0)
+    labels = (rng.random((2000, 2)) < 0.4).astype(np.float32)
+    score = labels * 2 - 1 + rng.normal(0, 0.5, labels.shape)
+    logits = labels * 2 - 1 + rng.normal(0, 3.0, labels.shape)
+    joint = fit_joint(score, logits, labels, np.ones_like(labels), 0.7, [True, False])
+    shares = (
+        joint.landmarks * logits.std(axis=0) / (joint.score * score.std(axis=0) + joint.landmarks * logits.std(axis=0))
+    )
+    assert shares[0] == pytest.approx(0.7, abs=0.01)
+    assert shares[1] < 0.4, "calibrated log odds of a weak reading spread little"
+
+
 def test_a_voice_of_nothing_or_all_leaves_one_reading() -> None:
     labels = (np.arange(200) % 2).astype(np.float32)[:, None]
     score, logits = labels + np.random.default_rng(0).normal(0, 1, (2, 200, 1))
