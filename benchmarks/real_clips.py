@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from scipy.stats import ConstantInputWarning, spearmanr
 
 from blendshapes import GOOD, NAMES, Blendshapes, movement
+from model.brow_measures import own_rest
 from model.faces.finder import FaceFinder
 from model.faces.tracker import FaceTracker
-from model.values import Crop, Float32Array
+from model.values import AuPrediction, Crop, Float32Array
 from real_readers import Reader
 from worker.video import VideoReader
 
@@ -67,8 +68,10 @@ class TrackTrace:
         track: the number that the tracker gave the face.
         pts_ms: F times.
         blendshapes: F rows of 52.
-        scores: per checkpoint, F rows of its AUs, see `Reader.value`.
-        probabilities: the same.
+        predictions: per checkpoint, F predictions without their maps.
+        landmarks: F times (68, 2).
+        scores: per checkpoint, (F, K) of its AUs, see `Reader.value`; filled by `settle`.
+        probabilities: the same; of AUs that are measured against the person's own rest, as a worker stores them.
         agreements: filled by `compare`.
     """
 
@@ -76,8 +79,10 @@ class TrackTrace:
     track: int
     pts_ms: list[float] = field(default_factory=list)
     blendshapes: list[Float32Array] = field(default_factory=list)
-    scores: dict[str, list[Float32Array]] = field(default_factory=dict)
-    probabilities: dict[str, list[Float32Array]] = field(default_factory=dict)
+    predictions: dict[str, list[AuPrediction]] = field(default_factory=dict)
+    landmarks: list[Float32Array] = field(default_factory=list)
+    scores: dict[str, Float32Array] = field(default_factory=dict)
+    probabilities: dict[str, Float32Array] = field(default_factory=dict)
     agreements: list[Agreement] = field(default_factory=list)
 
 
@@ -129,12 +134,14 @@ def trace_clip(
                 track = tracks.setdefault(face.track, TrackTrace(path.name, face.track))
                 track.pts_ms.append(frame.pts_ms)
                 track.blendshapes.append(row)
+                track.landmarks.append(face.landmarks)
                 pending.append((track, [reader.analyzer.crop(frame.rgb, face) for reader in readers]))
             if len(pending) >= BATCH:
                 _read(pending, readers)
     _read(pending, readers)
     trace.tracks = sorted(tracks.values(), key=lambda track: -len(track.pts_ms))
     for track in trace.tracks:
+        settle(track, readers)
         if len(track.pts_ms) >= MIN_FRAMES:
             track.agreements = compare(track, readers)
     return trace
@@ -146,9 +153,24 @@ def _read(pending: list[tuple[TrackTrace, list[Crop]]], readers: Sequence[Reader
         for (track, _), prediction in zip(
             pending, reader.analyzer.predict([crops[k] for _, crops in pending]), strict=True
         ):
-            track.scores.setdefault(reader.label, []).append(reader.value(prediction))
-            track.probabilities.setdefault(reader.label, []).append(prediction.probability)
+            small = replace(prediction, roi_maps=np.zeros(0, np.float32))
+            track.predictions.setdefault(reader.label, []).append(small)
     pending.clear()
+
+
+def settle(track: TrackTrace, readers: Sequence[Reader]) -> None:
+    """Hold what was read against the person's own rest, now that the whole clip is known."""
+    for reader in readers:
+        found = track.predictions[reader.label]
+        score, probability = np.stack([p.score for p in found]), np.stack([p.probability for p in found])
+        measures = [p.measures for p in found if p.measures is not None]
+        rest = own_rest(track.pts_ms, np.stack(measures)) if measures else None
+        if rest is not None:
+            before = (probability, np.stack([p.active for p in found]))
+            landmarks = np.stack(track.landmarks)
+            probability = reader.analyzer.against_rest(rest, np.stack(measures), landmarks, score, before)[0]
+        track.scores[reader.label] = probability if reader.joint else score
+        track.probabilities[reader.label] = probability
 
 
 def compare(track: TrackTrace, readers: Sequence[Reader]) -> list[Agreement]:
@@ -172,11 +194,11 @@ def tremble(moves: Float32Array) -> float:
     return float(np.median(np.abs(np.diff(moves))) * 1.4826 / math.sqrt(2))
 
 
-def correlation(rows: Sequence[Float32Array], column: int | None, moves: Float32Array) -> float:
+def correlation(rows: Float32Array, column: int | None, moves: Float32Array) -> float:
     """Spearman's rank correlation of a column of F rows with (F,) movements; NaN where it is undefined."""
     if column is None:
         return float("nan")
-    values = np.array([row[column] for row in rows])
+    values = rows[:, column]
     known = np.isfinite(values)
     if known.sum() < MIN_FRAMES:
         return float("nan")
@@ -209,8 +231,8 @@ def as_json(trace: ClipTrace) -> dict[str, object]:
                     for a in track.agreements
                 ],
                 "blendshapes": dict(zip(NAMES, np.stack(track.blendshapes).T.tolist(), strict=True)),
-                "scores": {label: np.stack(rows).tolist() for label, rows in track.scores.items()},
-                "probabilities": {label: np.stack(rows).tolist() for label, rows in track.probabilities.items()},
+                "scores": {label: rows.tolist() for label, rows in track.scores.items()},
+                "probabilities": {label: rows.tolist() for label, rows in track.probabilities.items()},
             }
             for track in trace.tracks
         ],

@@ -167,7 +167,8 @@ class Analyzer:
             sigma=manifest.roi.sigma,
             combine=manifest.combine,
         )
-        chance, active = self._decide(found, landmarks, _depths(crops))
+        chance, active = self._decide(found, landmarks)
+        measures = self._measure(crops, landmarks)
         in_crops = map_to_crop(found.centres_map)
         return [
             AuPrediction(
@@ -180,16 +181,61 @@ class Analyzer:
                 .reshape(-1, 2, 2)
                 .astype(np.float32),
                 roi_maps=maps[i],
+                measures=None if measures is None else measures[i],
             )
             for i, crop in enumerate(crops)
         ]
 
-    def _decide(self, found: Decoded, landmarks: Float32Array, depths: Float32Array) -> tuple[Float32Array, BoolArray]:
+    def against_rest(
+        self,
+        rest: Float32Array,
+        measures: Float32Array,
+        landmarks: Float32Array,
+        score: Float32Array,
+        before: tuple[Float32Array, BoolArray],
+    ) -> tuple[Float32Array, BoolArray]:
+        """Decide anew on F faces of one person in a clip, once it is known how that person rests.
+
+        Brows and lids that rest high or low no longer count as raised or lowered, and their movements do. AUs that are
+        not measured stay as they were, and so does a face that was not measured.
+
+        Args:
+            rest: (Q,) of `model.brow_measures.own_rest`.
+            measures: (F, Q), see `AuPrediction`.
+            landmarks: (F, 68, 2) pixels of any picture.
+            score: (F, K).
+            before: probability and decision as predicted, each (F, K).
+
+        Returns:
+            Probability and decision, each (F, K).
+        """
+        chance, decision = before[0].copy(), before[1].copy()
+        fusions = self.checkpoint.manifest.movement_fusion()
+        if self._landmarks is None or not fusions:
+            return chance, decision
+        threshold = self.checkpoint.manifest.fusion_arrays()[3]
+        looks, moves = self._landmarks.logits(landmarks), self._landmarks.movement(measures, rest)
+        measured = np.isfinite(measures).all(axis=1)
+        for k, fusion in fusions.items():
+            known = measured & np.isfinite(chance[:, k])
+            others = fusion.landmarks * looks[known, k] + fusion.movement * moves[known, k] + fusion.intercept
+            chance[known, k] = probability(score[known, k], fusion.score, others)
+            decision[known, k] = chance[known, k] >= threshold[k]
+        return chance, decision
+
+    def _measure(self, crops: Sequence[Crop], landmarks: Float32Array) -> Float32Array | None:
+        """(B, Q) measures of the faces, NaN where depth is unknown; None if this checkpoint has no use for them."""
+        if self._landmarks is None or not self.checkpoint.manifest.movement_fusion():
+            return None
+        unknown = np.full(68, np.nan, np.float32)
+        depths = np.stack([unknown if crop.depth is None else crop.depth for crop in crops])
+        return self._landmarks.measures(landmarks, depths)
+
+    def _decide(self, found: Decoded, landmarks: Float32Array) -> tuple[Float32Array, BoolArray]:
         """Probability and decision, each (B, K), of scores and landmarks (B, 68, 2); NaN and False if not valid."""
         if self._landmarks is not None:
             weight, trust, intercept, threshold = self.checkpoint.manifest.fusion_arrays()
-            logit = intercept + trust * self._landmarks.logits(landmarks, depths)
-            chance = probability(found.score, weight, logit)
+            chance = probability(found.score, weight, intercept + trust * self._landmarks.logits(landmarks))
             decision = chance >= threshold
         else:
             calibrated = probability(found.score, self._slope, self._intercept)
@@ -211,8 +257,3 @@ class Analyzer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _depths(crops: Sequence[Crop]) -> Float32Array:
-    """(B, 68) depths of the landmarks of B crops; NaN where they are unknown."""
-    return np.stack([np.full(68, np.nan, np.float32) if crop.depth is None else crop.depth for crop in crops])

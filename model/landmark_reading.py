@@ -1,13 +1,14 @@
-"""A second opinion on each Action Unit from the 68 landmarks and their depth, beside the paper's network.
+"""A second opinion on each Action Unit from the 68 landmarks, beside the paper's network.
 
 Not part of the paper: a few small perceptrons on the shape of the face, trained on the landmarks that the landmark net
 sets on rendered faces. Shapes carry over from rendered to real faces better than pixels do, and miss what moves no
 landmark. A checkpoint may hold one; then its probability is that of both readings together, while the score stays the
 network's own (`model.analyzer`, option `reading`).
 
-What perceptrons make of the upper face they learn from rendered people, whose brows differ in other ways than ours, and
-they follow real brows half-heartedly. Beside them stand the plain movements by which FACS describes these AUs
-(`model.brow_measures`), seen upright by the depth of the points: brows up, brows down, lids narrowed.
+Perceptrons learn the upper face from rendered people, whose brows differ in other ways than ours, and follow real
+brows half-heartedly. In a clip, where a person's own rest is known, the plain movements by which FACS describes these
+AUs join in (`model.brow_measures`), seen upright by the depth of the points: brows up, brows down, lids narrowed. A
+single picture does not tell a raised brow from a high one, so there they have no say.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from model.values import Float32Array
 
 FAMILY = "landmark_reading"
 """How the names of all its tensors begin, beside the network's."""
-PREFIX = f"{FAMILY}_v3."
+PREFIX = f"{FAMILY}_v4."
 """The number counts the ways in which features were made."""
 
 RIGID = np.array([36, 39, 42, 45, 27, 28, 29, 30, 33])
@@ -93,9 +94,7 @@ class LandmarkReading:
         out_weight: (M, K, H).
         out_bias: (M, K).
         reference: (R, 3) the resting places of `brow_measures`' rigid points.
-        measure_mean: (Q,) of the measures.
-        measure_weight: (K, Q), added to the perceptrons' log odds for each unit of a measure above its mean; 0 for
-            what an AU is not measured by.
+        measure_weight: (K, Q) how much an AU has moved for each unit of a measure; 0 for what it is not measured by.
     """
 
     mean: Float32Array
@@ -105,7 +104,6 @@ class LandmarkReading:
     out_weight: Float32Array
     out_bias: Float32Array
     reference: Float32Array
-    measure_mean: Float32Array
     measure_weight: Float32Array
 
     def __post_init__(self) -> None:
@@ -124,7 +122,6 @@ class LandmarkReading:
             "out_weight": (members, aus, hidden),
             "out_bias": (members, aus),
             "reference": (len(RIGID_3D), 3),
-            "measure_mean": (len(MEASURES),),
             "measure_weight": (aus, len(MEASURES)),
         }
         for name, shape in wanted.items():
@@ -141,33 +138,35 @@ class LandmarkReading:
         """(K,): which Action Units are read from measures of brows and lids as well."""
         return np.asarray((self.measure_weight != 0).any(axis=1))
 
-    def logits(self, landmarks: npt.ArrayLike, depth: npt.ArrayLike | None = None) -> Float32Array:
+    def logits(self, landmarks: npt.ArrayLike) -> Float32Array:
         """How likely each AU looks from the landmarks alone.
 
         Args:
             landmarks: (N, 68, 2), pixels of any picture, upright or rolled.
-            depth: (N, 68) of the landmarks, see `model.values.Face`; without it, or where it is NaN, brows and lids are
-                not measured and count as those of a mean face.
 
         Returns:
             (N, K) float32 log odds on the faces it was trained on; NaN where the landmarks lie on one spot.
         """
         points = np.asarray(landmarks, np.float64)
-        return np.asarray(self.shape_logits(points) + self.movement(points, depth), np.float32)
-
-    def shape_logits(self, landmarks: npt.ArrayLike) -> Float32Array:
-        """The part of `logits` that the perceptrons have, (N, K)."""
-        points = np.asarray(landmarks, np.float64)
         both = self._one_way(points) + self._one_way(np.asarray(mirrored(points)))
         return np.asarray(both / 2, np.float32)
 
-    def movement(self, landmarks: npt.ArrayLike, depth: npt.ArrayLike | None) -> Float32Array:
-        """The part of `logits` that the measures of brows and lids have, (N, K); 0 where depth is unknown."""
-        points = np.asarray(landmarks, np.float64)
-        if depth is None:
-            return np.zeros((len(points), self.au_count), np.float32)
-        measured = brow_measures(points, depth, self.reference) - self.measure_mean
-        return np.asarray(np.nan_to_num(measured) @ self.measure_weight.T, np.float32)
+    def measures(self, landmarks: npt.ArrayLike, depth: npt.ArrayLike) -> Float32Array:
+        """(N, Q) `brow_measures` of landmarks (N, 68, 2) with depth (N, 68), see `model.values.Face`."""
+        return np.asarray(brow_measures(landmarks, depth, self.reference), np.float32)
+
+    def movement(self, measures: npt.ArrayLike, rest: npt.ArrayLike) -> Float32Array:
+        """How far each AU has moved the measures from where they are at rest.
+
+        Args:
+            measures: (N, Q).
+            rest: (Q,), or (N, Q) where it is not the same person's everywhere.
+
+        Returns:
+            (N, K), 0 for an AU that is not measured, and where a measure or the rest is unknown.
+        """
+        away = np.asarray(measures, np.float64) - np.asarray(rest, np.float64)
+        return np.asarray(np.nan_to_num(away) @ self.measure_weight.T, np.float32)
 
     def _one_way(self, landmarks: npt.NDArray[np.floating]) -> Float32Array:
         x = (shape_features(landmarks) - self.mean) / self.deviation

@@ -108,6 +108,20 @@ class Fusion(BaseModel):
     intercept: float
 
 
+class MovementFusion(BaseModel):
+    """Both readings of one AU and its movement from the person's own rest.
+
+    probability = sigmoid(score * score + landmarks * landmark logit + movement * movement + intercept).
+    """
+
+    model_config = _STRICT
+
+    score: float = Field(ge=0)
+    landmarks: float = Field(ge=0)
+    movement: float = Field(ge=0)
+    intercept: float
+
+
 class Training(BaseModel):
     """What the weights were trained on, and with which revision of the code."""
 
@@ -140,11 +154,23 @@ class Metrics(BaseModel):
     mean: dict[str, OptionalNumber] = {}
 
 
+class OwnRest(BaseModel):
+    """How the AUs that are measured are decided in a clip, where a person's rest is known (`model.brow_measures`).
+
+    AUs that are missing are decided as on a single picture; thresholds are the same. `metrics` are those of all AUs.
+    """
+
+    model_config = _STRICT
+
+    fusion: dict[str, MovementFusion]
+    metrics: Metrics
+
+
 class LandmarkOpinion(BaseModel):
     """How the reading of the landmarks (`model.landmark_reading`, its tensors lie beside the network's) joins in.
 
     `thresholds` act on the probability of both readings; an AU without one is active from 0.5 on. `metrics` are those
-    of both readings together, the manifest's own those of the network alone.
+    of both readings together on single pictures, the manifest's own those of the network alone.
     """
 
     model_config = _STRICT
@@ -153,6 +179,7 @@ class LandmarkOpinion(BaseModel):
     thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
     training: str
     metrics: Metrics
+    own_rest: OwnRest | None = None
 
 
 class Manifest(BaseModel):
@@ -201,15 +228,17 @@ class Manifest(BaseModel):
         for argument, value in (("num_aus", len(self.au_codes)), ("input_size", self.input_size)):
             if (said := self.architecture.arguments().get(argument, value)) != value:
                 raise ValueError(f"architecture.{argument} is {said}, but the rest of the manifest says {value}")
+        opinion = self.landmark_opinion
         for field, keys in (
             ("calibration", self.calibration),
             ("thresholds", self.thresholds),
             ("metrics.per_au", self.metrics.per_au),
-            ("landmark_opinion.fusion", self.landmark_opinion.fusion if self.landmark_opinion else {}),
+            ("landmark_opinion.fusion", opinion.fusion if opinion else {}),
+            ("landmark_opinion.own_rest.fusion", opinion.own_rest.fusion if opinion and opinion.own_rest else {}),
         ):
             if foreign := set(keys) - set(self.au_codes):
                 raise ValueError(f"{field} names AUs that au_codes lacks: {', '.join(sorted(foreign))}")
-        if self.landmark_opinion and (unread := set(self.au_codes) - set(self.landmark_opinion.fusion)):
+        if opinion and (unread := set(self.au_codes) - set(opinion.fusion)):
             raise ValueError(f"landmark_opinion.fusion lacks {', '.join(sorted(unread))}")
         return self
 
@@ -242,6 +271,13 @@ class Manifest(BaseModel):
         score, landmarks, intercept = np.array([(r.score, r.landmarks, r.intercept) for r in rows], np.float32).T
         threshold = np.array([opinion.thresholds.get(code, UNFITTED_THRESHOLD) for code in self.au_codes], np.float32)
         return score, landmarks, intercept, threshold
+
+    def movement_fusion(self) -> dict[int, MovementFusion]:
+        """How AUs are decided against a person's own rest, by their place in `au_codes`; empty where none is."""
+        opinion = self.landmark_opinion
+        if opinion is None or opinion.own_rest is None:
+            return {}
+        return {self.au_codes.index(code): fusion for code, fusion in opinion.own_rest.fusion.items()}
 
     def network_arguments(self) -> dict[str, Any]:
         """Arguments of `NetworkConfig.from_dict`."""

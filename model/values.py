@@ -83,6 +83,8 @@ class AuPrediction:
         roi_amplitude: (K, 2) float32, least-squares amplitude at the first (image-left or upper) and second ROI.
         roi_centres: (K, 2, 2) float32, (x, y) of the two ROI centres in image pixels.
         roi_maps: (K, H, W) float32, the network's maps.
+        measures: (Q,) float32 heights of brows and openings of lids (`model.brow_measures`), by which a clip's
+            probabilities are later held against the person's own rest; None where they were not taken.
     """
 
     score: Float32Array
@@ -92,3 +94,4 @@ class AuPrediction:
     roi_amplitude: Float32Array
     roi_centres: Float32Array
     roi_maps: Float32Array
+    measures: Float32Array | None = None

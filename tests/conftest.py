@@ -19,10 +19,12 @@ import torch
 
 from model.analyzer import Analyzer
 from model.checkpoint import Architecture, Checkpoint, Manifest, Metrics, RoiConfig, Training, write_checkpoint
+from model.manifest import Fusion, LandmarkOpinion, MovementFusion, OwnRest
 from model.network import RoiGcn
 from model.network_config import NetworkConfig
 from model.registry import Registry
 from model.values import UInt8Array
+from tests.readings import random_reading
 from worker.store.database import create_engine
 from worker.store.embedded import EmbeddedPostgres, start_postgres
 from worker.store.migrate import upgrade
@@ -104,6 +106,7 @@ def empty_database(postgres: EmbeddedPostgres) -> Iterator[str]:
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     """A small network with random weights and three AUs, at 64 pixels: `<data folder>/checkpoints/tiny/1`.
 
+    Its reading of landmarks is as random; AU1 is held against a person's own rest.
     Its data folder, `tiny_checkpoint.path.parents[2]`, also keeps the converted network for all tests of a session.
     """
     torch.manual_seed(0)
@@ -119,11 +122,21 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
         map_size=16,
         roi=RoiConfig(half_width=1),
         training=Training(data="random weights", synthetic_only=True),
+        landmark_opinion=LandmarkOpinion(
+            fusion={code: Fusion(score=2.0, landmarks=0.1, intercept=0.0) for code in codes},
+            training="random weights",
+            metrics=Metrics(protocol="none"),
+            own_rest=OwnRest(
+                fusion={"AU1": MovementFusion(score=2.0, landmarks=0.1, movement=1.0, intercept=0.0)},
+                metrics=Metrics(protocol="none"),
+            ),
+        ),
         metrics=Metrics(protocol="none"),
         licence="none",
     )
     root = tmp_path_factory.mktemp("data") / "checkpoints"
-    checkpoint = write_checkpoint(root / "tiny" / "1", network.state_dict(), manifest)
+    tensors = {**network.state_dict(), **random_reading(codes).tensors()}
+    checkpoint = write_checkpoint(root / "tiny" / "1", tensors, manifest)
     Registry.open(root.parent).activate("tiny", "1")
     return checkpoint
 

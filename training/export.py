@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,9 @@ import numpy.typing as npt
 import torch
 
 from model.checkpoint import Checkpoint, load_checkpoint, write_checkpoint
-from model.landmark_reading import LandmarkReading
 from model.manifest import (
     Architecture,
-    AuMetrics,
     Calibration,
-    Fusion,
-    LandmarkOpinion,
     Manifest,
     Metrics,
     RoiConfig,
@@ -37,9 +33,10 @@ from training.calibration import Calibrator, fit_calibrator
 from training.config import TrainConfig
 from training.data.origin import Origin
 from training.data.shards import FaceShards
-from training.evaluate import Predictions, Reading, mean_auc_interval, predict, table_of
-from training.landmark_reading import LANDMARK_VOICE, fit_joint, fit_reading, net_landmarks
-from training.metrics import ScoreTable, score_table
+from training.evaluate import Reading, mean_auc_interval, predict, table_of
+from training.landmark_opinion import Judged, landmark_opinion
+from training.landmark_reading import LANDMARK_VOICE
+from training.manifest_metrics import manifest_metrics
 from training.model_card import model_card
 from training.state import TrainingError, load_state
 
@@ -224,57 +221,19 @@ def publish(
     manifest = draft.model_copy(update={"metrics": metrics, **calibration_fields(calibrator, reading.au_codes)})
     tensors: dict[str, torch.Tensor | npt.NDArray[np.float32]] = dict(run.state)
     if landmark_faces is not None:
-        opinion, fitted = _landmark_opinion(
-            landmark_faces, (calibration, held_out), (test, found), reading.au_codes, origin, landmark_voice
+        opinion, fitted = landmark_opinion(
+            landmark_faces,
+            Judged(calibration, held_out),
+            Judged(test, found),
+            reading.au_codes,
+            origin.pictures,
+            landmark_voice,
         )
         manifest = manifest.model_copy(update={"landmark_opinion": opinion})
         tensors |= fitted.tensors()
     checkpoint = write_checkpoint(root / name / version, tensors, manifest)
     (checkpoint.path / CARD_NAME).write_text(model_card(checkpoint.manifest, origin), encoding="utf-8")
     return load_checkpoint(checkpoint.path)
-
-
-def _landmark_opinion(
-    faces: FaceShards,
-    calibration: tuple[FaceShards, Predictions],
-    test: tuple[FaceShards, Predictions],
-    au_codes: tuple[str, ...],
-    origin: Origin,
-    voice: float,
-) -> tuple[LandmarkOpinion, LandmarkReading]:
-    """Fit a reading of landmarks, join it with the network's scores of the held-out parts, and measure both."""
-    fitted = fit_reading(net_landmarks(faces), faces.labels, faces.weights, au_codes)
-    points = [net_landmarks(part) for part, _ in (calibration, test)]
-    logits = [fitted.logits(part[..., :2], part[..., 2]) for part in points]
-    (_, held_out), (_, found) = calibration, test
-    joint = fit_joint(held_out.score, logits[0], held_out.labels, held_out.weights, voice, fitted.measured)
-    chance = joint.probability(found.score, logits[1])
-    both = replace(found, score=chance.astype(np.float32), decision=chance >= joint.threshold)
-    alone = table_of(replace(found, score=logits[1], decision=logits[1] > 0), au_codes)
-    metrics = manifest_metrics(
-        score_table(au_codes, both.labels, both.weights, both.score, chance, both.decision),
-        protocol=(
-            "the same faces and parts, landmarks as the landmark net sets them; of the joint log odds "
-            f"{voice:.0%} come from the landmarks, the rest from the network. The landmarks alone: mean AUC "
-            f"{alone.mean.auc:.3f}"
-        ),
-        plain_f1=float("nan"),
-        interval=mean_auc_interval(both),
-    )
-    fusion = {
-        code: Fusion(
-            score=round(float(joint.score[k]), 5),
-            landmarks=round(float(joint.landmarks[k]), 5),
-            intercept=round(float(joint.intercept[k]), 5),
-        )
-        for k, code in enumerate(au_codes)
-    }
-    thresholds = {code: round(float(joint.threshold[k]), 4) for k, code in enumerate(au_codes)}
-    training = (
-        f"{len(faces)} {origin.pictures} with the landmark net's points, {fitted.hidden_weight.shape[0]} perceptrons, "
-        "and measures of brows and lids on the face turned upright in depth"
-    )
-    return LandmarkOpinion(fusion=fusion, thresholds=thresholds, training=training, metrics=metrics), fitted
 
 
 def calibration_fields(calibrator: Calibrator, au_codes: tuple[str, ...]) -> dict[str, object]:
@@ -293,16 +252,3 @@ def calibration_fields(calibrator: Calibrator, au_codes: tuple[str, ...]) -> dic
             if np.isfinite(calibrator.threshold[k])
         },
     }
-
-
-def manifest_metrics(table: ScoreTable, protocol: str, plain_f1: float, interval: tuple[float, float]) -> Metrics:
-    """A score table as the manifest holds it; numbers rounded to four places, undefined ones null."""
-    rounded = [{key: round(value, 4) for key, value in asdict(row).items()} for row in (*table.rows, table.mean)]
-    mean = {key: value for key, value in rounded[-1].items() if key not in ("positives", "faces")}
-    mean |= {
-        "f1_uncalibrated": round(plain_f1, 4),
-        "auc_low": round(interval[0], 4),
-        "auc_high": round(interval[1], 4),
-    }
-    per_au = {code: AuMetrics.model_validate(row) for code, row in zip(table.au_codes, rounded, strict=False)}
-    return Metrics(protocol=protocol, per_au=per_au, mean=mean)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from torch import nn
 from model.landmark_reading import LandmarkReading, mirrored, seen_features, shape_features
 from training.calibration import fit_platt
 from training.data.shards import FaceShards
-from training.landmark_movement import fit_movement, weigh_movement
+from training.landmark_movement import measuring
 from training.metrics import best_threshold
 
 CACHE_NAME = "landmarks-of-net.cache"  # no .npz, which a folder of shards is searched for
@@ -137,6 +137,7 @@ def fit_reading(
     points: Points,
     labels: npt.NDArray[np.float32],
     weights: npt.NDArray[np.float32],
+    identities: npt.NDArray[np.integer],
     au_codes: Sequence[str],
     options: FitOptions | None = None,
     advance: Callable[[int], None] = lambda _: None,
@@ -150,6 +151,7 @@ def fit_reading(
         points: (N, 68, 3) landmarks and depths of the landmark net; rows with NaN are left out.
         labels: (N, K) in {0, 1}.
         weights: (N, K); 0 where the label says nothing.
+        identities: (N,), equal for faces of one person.
         au_codes: the K Action Units.
         options: `FitOptions()` by default.
         advance: told of each finished epoch of each member.
@@ -159,7 +161,7 @@ def fit_reading(
     """
     chosen = options or FitOptions()
     kept = np.isfinite(points).all(axis=(1, 2))
-    points, labels, weights = points[kept], labels[kept], weights[kept]
+    points, labels, weights, identities = points[kept], labels[kept], weights[kept], identities[kept]
     if len(points) < chosen.batch:
         raise ValueError(f"{len(points)} faces with landmarks are fewer than one batch of {chosen.batch}")
     flat = points[..., :2]
@@ -171,10 +173,8 @@ def fit_reading(
         for m in range(chosen.members)
     ]
     hidden, hidden_bias, out, out_bias = (np.stack(a).astype(np.float32) for a in zip(*members, strict=True))
-    reference, measure_mean, directions = fit_movement(points, labels, weights, au_codes, chosen.jitter, chosen.seed)
-    silent = np.zeros_like(directions)
-    shape_only = LandmarkReading(mean, deviation, hidden, hidden_bias, out, out_bias, reference, measure_mean, silent)
-    return replace(shape_only, measure_weight=weigh_movement(shape_only, points, directions))
+    reference, measure_weight = measuring(points, identities, au_codes)
+    return LandmarkReading(mean, deviation, hidden, hidden_bias, out, out_bias, reference, measure_weight)
 
 
 def _wiring(seen: npt.NDArray[np.bool_], hidden: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -272,13 +272,10 @@ def fit_joint(
     labels: npt.NDArray[np.floating],
     weights: npt.NDArray[np.floating],
     voice: float = LANDMARK_VOICE,
-    even: npt.ArrayLike = False,
 ) -> Joint:
     """Join both readings and calibrate the result, per AU, on held-out faces.
 
-    Each reading is first brought to calibrated log odds; their weighted mean is calibrated again. Log odds spread the
-    further the better a reading is on these faces, and so have more weight than their share; an AU whose reading is
-    known to be better in use than here has both readings brought to one spread instead.
+    Each reading is first brought to calibrated log odds; their weighted mean is calibrated again.
 
     Args:
         score: (N, K) of the network.
@@ -286,13 +283,11 @@ def fit_joint(
         labels: (N, K) in {0, 1}.
         weights: (N, K); 0 leaves a face out of that AU.
         voice: of the landmarks, 0 to 1; the network has the rest.
-        even: (K,) bool, or one for all: which AUs' readings are brought to one spread.
 
     Raises:
         ValueError: an AU has too few faces of either kind.
     """
     rows = []
-    evened = np.broadcast_to(np.asarray(even, bool), score.shape[1:])
     for k in range(score.shape[1]):
         kept = (weights[:, k] > 0) & np.isfinite(score[:, k]) & np.isfinite(logits[:, k])
         truth, s, z = labels[kept, k] > 0.5, score[kept, k].astype(np.float64), logits[kept, k].astype(np.float64)
@@ -300,8 +295,6 @@ def fit_joint(
         if not np.isfinite([*by_score, *by_landmarks]).all():
             raise ValueError(f"channel {k} has too few held-out faces of either kind to join two readings")
         a, b = (1 - voice) * by_score[0], voice * by_landmarks[0]
-        if evened[k]:
-            a, b = a / max(float(np.std(by_score[0] * s)), 1e-9), b / max(float(np.std(by_landmarks[0] * z)), 1e-9)
         mixed = a * s + b * z
         slope, intercept = fit_platt(mixed, truth)
         threshold = max(expit(slope * best_threshold(truth, mixed) + intercept), LEAST_THRESHOLD)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from model.action_units import CATALOGUE
-from model.manifest import Manifest
+from model.manifest import Manifest, Metrics
 from training.data.origin import Origin
 
 
@@ -31,20 +31,43 @@ def _opinion(manifest: Manifest) -> list[str]:
     opinion = manifest.landmark_opinion
     if opinion is None:
         return []
-    per_au, mean = opinion.metrics.per_au, dict(opinion.metrics.mean)
-    return [
+    lines = [
         "## With the landmarks' second opinion",
         "",
-        "Not part of the paper: a reading of the 68 landmarks and their depth joins the network's score. "
-        "Probability and decision come from both unless the reading `network` is chosen; the score is always the "
-        "network's own, and the table above is that of the network alone.",
+        "Not part of the paper: a reading of the 68 landmarks joins the network's score. Probability and decision come "
+        "from both unless the reading `network` is chosen; the score is always the network's own, and the table above "
+        "is that of the network alone.",
         "",
-        f"{opinion.metrics.protocol[:1].upper()}{opinion.metrics.protocol[1:]}. Fitted on {opinion.training}.",
+        f"{_sentence(opinion.metrics.protocol)}. Fitted on {opinion.training}.",
         "",
+        *_table(manifest, opinion.metrics),
+    ]
+    if opinion.own_rest is not None:
+        lines += [
+            "### In clips, against a person's own rest",
+            "",
+            f"{_sentence(opinion.own_rest.metrics.protocol)}.",
+            "",
+            *_table(manifest, opinion.own_rest.metrics),
+        ]
+    return lines
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _table(manifest: Manifest, metrics: Metrics) -> list[str]:
+    """The figures of each AU and their mean, with an empty line at the end."""
+    return [
         "| AU | name | " + " | ".join(HEADINGS) + " |",
         "| --- | --- |" + " --: |" * len(HEADINGS),
-        *[_row(code, per_au[code].model_dump(), COLUMNS) for code in manifest.au_codes if code in per_au],
-        _row("mean", mean, COLUMNS),
+        *[
+            _row(code, metrics.per_au[code].model_dump(), COLUMNS)
+            for code in manifest.au_codes
+            if code in metrics.per_au
+        ],
+        _row("mean", dict(metrics.mean), COLUMNS),
         "",
     ]
 
@@ -53,9 +76,6 @@ def model_card(manifest: Manifest, origin: Origin) -> str:
     """Markdown of a published manifest, whose figures were measured on faces of `origin`."""
     training, metrics = manifest.training, manifest.metrics
     extra = training.model_extra or {}
-    rows = [
-        _row(code, metrics.per_au[code].model_dump(), COLUMNS) for code in manifest.au_codes if code in metrics.per_au
-    ]
     mean = dict(metrics.mean)
     low, high = mean.get("auc_low"), mean.get("auc_high")
     trained_on = (
@@ -88,13 +108,9 @@ def model_card(manifest: Manifest, origin: Origin) -> str:
         "",
         "## Measured",
         "",
-        f"{metrics.protocol[:1].upper()}{metrics.protocol[1:]}.",
+        f"{_sentence(metrics.protocol)}.",
         "",
-        "| AU | name | " + " | ".join(HEADINGS) + " |",
-        "| --- | --- |" + " --: |" * len(HEADINGS),
-        *rows,
-        _row("mean", mean, COLUMNS),
-        "",
+        *_table(manifest, metrics),
         f"Mean AUC {_number(mean.get('auc'))}"
         + (f" (95 % over identities {_number(low)} to {_number(high)})" if low is not None else "")
         + f"; mean F1 at the paper's threshold 0, without calibration: {_number(mean.get('f1_uncalibrated'))}.",

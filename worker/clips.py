@@ -1,7 +1,8 @@
 """Video jobs: claim one, run it through the pipeline, commit every few hundred frames or seconds, go on where it was.
 
 Rows, ROI maps, progress and the tracker's state are committed together: a worker that is killed loses only what it had
-not committed, and its successor goes on at exactly that frame, with the faces' numbers.
+not committed, and its successor goes on at exactly that frame, with the faces' numbers. With the end of the job the
+Action Units are decided anew against each person's own rest (`worker.rest`), all of them or none.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import logging
 import time
 from pathlib import Path
 
+import sqlalchemy as sa
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from model.faces.tracker import MAX_GAP_MS, TrackerState
@@ -17,6 +19,7 @@ from model.values import Face
 from worker.errors import VideoError
 from worker.images import INTERNAL
 from worker.pipeline import Resume, VideoOptions, VideoRun
+from worker.rest import settle
 from worker.runtime import Loaded, Runtime
 from worker.store.catalogue import MediaRepository
 from worker.store.claims import ClaimRepository
@@ -103,8 +106,10 @@ class _ClipRun:
                         break
             except VideoError:
                 self._commit(clip)  # the frames before the error stay
+                with self._runtime.database.begin() as connection:
+                    self._settle(connection, loaded)
                 raise
-            self._end(clip)
+            self._end(clip, loaded)
 
     def _open(self) -> tuple[Path, Resume]:
         """The file and where to go on."""
@@ -182,16 +187,23 @@ class _ClipRun:
         self._committed_at = time.monotonic()
         return state
 
-    def _end(self, clip: VideoRun) -> None:
+    def _settle(self, connection: sa.Connection, loaded: Loaded) -> None:
+        tracks = settle(loaded.analyzer, ResultRepository(connection), self._job, self._runtime.pulse)
+        log.info("video job %s: %d tracks held against their own rest", self._job.id, tracks)
+
+    def _end(self, clip: VideoRun, loaded: Loaded) -> None:
         """After the last frame, or where the loop was left."""
         state = self._commit(clip)
         job = self._job
         with self._runtime.database.begin() as connection:
             claims = ClaimRepository(connection)
+            put_back = self._runtime.stopping and not clip.finished and state is not JobState.CANCELLING
+            if not put_back:
+                self._settle(connection, loaded)
             if state is JobState.CANCELLING:
                 claims.cancelled(job)
                 log.info("video job %s: cancelled after %d frames", job.id, self._done)
-            elif self._runtime.stopping and not clip.finished:
+            elif put_back:
                 claims.release(job)
                 log.info("video job %s: put back after %d frames, as this worker stops", job.id, self._done)
             else:

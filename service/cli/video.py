@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,10 +29,15 @@ from service.cli.export import (
     write_file,
 )
 from service.cli.output import fail, out, progress_bar, say, warn
+from service.cli.spool import Spool
 
 if TYPE_CHECKING:
     from model.analyzer import Analyzer
+    from model.values import Float32Array
     from service.exports.formats import Format
+    from service.exports.recording import ExportFrame
+
+_FRAMES_AT_ONCE = 500
 
 
 def video(
@@ -67,7 +73,8 @@ def video(
     Writes by default a table with one row per face and frame: frame, time_ms, face, box, then score, probability and
     presence of each AU. A frame without a face has one row with an empty face. --format writes for other tools: ELAN,
     BORIS, CVAT, OpenFace's and py-feat's readers and others; `roigcn formats` lists them. A file appears only when
-    it is whole. Of several clips, one that cannot be read does not stop the others.
+    it is whole: brows and lids are held against how each person rests in the clip, which its end tells. Of several
+    clips, one that cannot be read does not stop the others.
 
     Exit code: 0 done, 1 a clip cannot be read, 3 face nets or checkpoint missing.
 
@@ -122,6 +129,7 @@ class _Run:
             info = probe_video(clip)
             analyzer = self._analyzer()
             from worker.pipeline import VideoRun
+            from worker.rest import RestGatherer
 
             recording = replace(
                 recording_of(analyzer, JobKind.VIDEO, clip.name, self._events),
@@ -131,19 +139,18 @@ class _Run:
                 duration_ms=info.duration_ms,
                 mime=mimetypes.guess_type(clip.name)[0],
             )
-            frames = faces = 0
-            with VideoRun(clip, analyzer) as run, progress_bar(clip.name, run.info.frames, "frames") as bar:
-
-                def counted() -> Iterator[ExportFrame]:
-                    nonlocal frames, faces
+            faces, gatherer = 0, RestGatherer()
+            with Spool[ExportFrame]() as spool:
+                with VideoRun(clip, analyzer) as run, progress_bar(clip.name, run.info.frames, "frames") as bar:
                     for frame in run:
                         rows = face_rows(frame.index, frame.pts_ms, frame.faces)
-                        yield ExportFrame(frame.index, frame.pts_ms, rows, clip.name, info.width, info.height)
-                        frames += 1
+                        gatherer.add(rows)
+                        spool.add(ExportFrame(frame.index, frame.pts_ms, rows, clip.name, info.width, info.height))
                         faces += len(rows)
                         bar.advance(bar.task_ids[0])
-
-                write_file(task.target, self._chosen, counted(), recording)
+                held = _against_rest(spool, analyzer, gatherer.rests())
+                write_file(task.target, self._chosen, held, recording)
+                frames = len(spool)
         except VideoError as error:
             return f"{clip}: {error}"
         for warning in run.warnings:
@@ -153,3 +160,16 @@ class _Run:
             warn(f"{clip.name}: no face was found in any frame")
         out.print(str(task.target), highlight=False, soft_wrap=True)
         return None
+
+
+def _against_rest(
+    frames: Iterable[ExportFrame], analyzer: Analyzer, rests: Mapping[int, Float32Array]
+) -> Iterator[ExportFrame]:
+    """The frames of a clip, now that it is known how each person rests in it."""
+    from worker.rest import against_rest
+
+    waiting = iter(frames)
+    while chunk := list(islice(waiting, _FRAMES_AT_ONCE)):
+        faces = iter(against_rest(analyzer, rests, [face for frame in chunk for face in frame.faces]))
+        for frame in chunk:
+            yield replace(frame, faces=tuple(islice(faces, len(frame.faces))))

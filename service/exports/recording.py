@@ -97,6 +97,7 @@ def face_rows(frame: int, pts_ms: float, faces: Sequence[tuple[Face, AuPredictio
             au_active=prediction.active,
             roi_amplitude=prediction.roi_amplitude,
             roi_centres=prediction.roi_centres,
+            measures=prediction.measures,
         )
         for number, (face, prediction) in enumerate(faces)
     )

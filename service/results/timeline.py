@@ -38,6 +38,7 @@ _EXAMPLE: dict[str, Any] = {
         "probability": [[0.12, 0.9512], [0.11, 0.954]],
         "active": [2, 2],
     },
+    "own_rest": [0],
     "next": None,
 }
 
@@ -67,6 +68,10 @@ class TimelinePage(BaseModel):
     frame: list[int] = Field(description="Numbers of the frames, those without a face too")
     pts_ms: list[float] = Field(description="Their presentation times in milliseconds")
     faces: FaceColumns
+    own_rest: list[int] = Field(
+        description="Tracks whose brows and lids (AU1, 2, 4, 7) were held against how that person rests in the clip; "
+        "none before the job has ended, when probabilities and decisions of these AUs change for the last time"
+    )
     next: str | None = Field(description="Path of the next page; null when nothing more is stored")
 
 
@@ -79,7 +84,8 @@ async def timeline_page(context: Context, tenant: str, job_id: UUID, after: int 
 
     def read(connection: sa.Connection) -> TimelinePage:
         job = JobRepository(connection).get_or_raise(tenant, job_id)
-        rows = ResultRepository(connection).frames_page(job, after, limit + 1)
+        results = ResultRepository(connection)
+        rows = results.frames_page(job, after, limit + 1)
         checkpoint = context.checkpoint_of(connection, job)
         codes = checkpoint.au_codes if checkpoint else ()
         page = rows[:limit]
@@ -92,6 +98,7 @@ async def timeline_page(context: Context, tenant: str, job_id: UUID, after: int 
             frame=[row.frame for row in page],
             pts_ms=[round(row.pts_ms, 3) for row in page],
             faces=_columns([face for row in page for face in row.faces]),
+            own_rest=[track.track for track in results.tracks(job) if track.rest is not None],
             next=f"/jobs/{job.id}/timeline?after={page[-1].frame}&limit={limit}" if len(rows) > limit else None,
         )
 

@@ -89,7 +89,7 @@ def test_two_checkpoints_side_by_side(visitor: Visitor) -> None:
     page.select_option("#checkpoint-b", "second:1")
     page.wait_for_selector("#reading-b:not([hidden]) .au")
     captions = page.locator("#photo .caption").all_inner_texts()
-    assert [caption.split(" · ")[0] for caption in captions] == ["w18s-rendered:4", "second:1"]
+    assert [caption.split(" · ")[0] for caption in captions] == ["w18s-rendered:5", "second:1"]
     differences = page.locator("#reading-b .au-score").all_inner_texts()
     assert differences == ["+0.00"] * 15, "the same weights under two names"
     boxes = [page.locator("#photo .stage").nth(k).bounding_box() for k in range(2)]

@@ -49,7 +49,8 @@ def found(analyzer: Analyzer, astronaut: UInt8Array) -> tuple[Face, AuPrediction
 def test_every_array_of_a_prediction(found: tuple[Face, AuPrediction], analyzer: Analyzer) -> None:
     _, prediction = found
     count, side = len(analyzer.au_codes), analyzer.engine.map_size
-    shapes = {name: getattr(prediction, name).shape for name in AuPrediction.__slots__}
+    names = set(AuPrediction.__slots__) - {"measures"}
+    shapes = {name: getattr(prediction, name).shape for name in names}
     assert shapes == {
         "score": (count,),
         "probability": (count,),
@@ -59,9 +60,10 @@ def test_every_array_of_a_prediction(found: tuple[Face, AuPrediction], analyzer:
         "roi_centres": (count, 2, 2),
         "roi_maps": (count, side, side),
     }
-    dtypes = {name: getattr(prediction, name).dtype.name for name in AuPrediction.__slots__}
+    dtypes = {name: getattr(prediction, name).dtype.name for name in names}
     assert {dtypes.pop("active"), dtypes.pop("valid")} == {"bool"}
     assert set(dtypes.values()) == {"float32"}
+    assert prediction.measures is None, "this checkpoint has no use for them"
     assert prediction.valid.all()
     assert ((prediction.probability > 0) & (prediction.probability < 1)).all()
     np.testing.assert_allclose(prediction.score, prediction.roi_amplitude.max(axis=1), rtol=1e-5)
@@ -197,3 +199,59 @@ def test_the_built_in_checkpoint_sees_the_astronaut_smile(
     assert probability["AU12"] > 0.5
     assert probability["AU25"] > 0.5
     assert probability["AU12"] > probability["AU15"]
+
+
+@pytest.fixture
+def measured(tiny_analyzer: Analyzer, astronaut: UInt8Array) -> tuple[Face, AuPrediction]:
+    """The astronaut, read with measures; of the three AUs AU1 is held against the rest."""
+    ((face, prediction),) = tiny_analyzer.analyze(astronaut)
+    return face, prediction
+
+
+@pytest.mark.parametrize("lower", [0.0, 0.02, -0.02])
+def test_a_brow_above_its_rest_is_raised(
+    tiny_analyzer: Analyzer, measured: tuple[Face, AuPrediction], lower: float
+) -> None:
+    face, prediction = measured
+    measures = prediction.measures
+    assert measures is not None
+    assert np.isfinite(measures).all()
+    rest = measures - np.float32(lower)
+    before = (prediction.probability[None], prediction.active[None])
+    chance, active = tiny_analyzer.against_rest(
+        rest, measures[None], face.landmarks[None], prediction.score[None], before
+    )
+    reading = tiny_analyzer.checkpoint.landmark_reading()
+    assert reading is not None
+    # The test checkpoint's fusion: 2 of the score, 0.1 of the landmarks, 1 of the movement, which is 20 a unit.
+    logit = 2 * prediction.score[0] + 0.1 * reading.logits(face.landmarks[None])[0, 0] + 20 * lower
+    assert chance[0, 0] == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-4)
+    assert active[0, 0] == (chance[0, 0] >= 0.5)
+    np.testing.assert_array_equal(chance[0, 1:], prediction.probability[1:])
+    np.testing.assert_array_equal(active[0, 1:], prediction.active[1:])
+
+
+def test_what_was_not_measured_or_not_read_stays_as_it_was(
+    tiny_analyzer: Analyzer, measured: tuple[Face, AuPrediction]
+) -> None:
+    face, prediction = measured
+    assert prediction.measures is not None
+    measures = np.stack([prediction.measures, np.full_like(prediction.measures, np.nan)])
+    chance = np.stack([prediction.probability] * 2)
+    chance[0] = np.nan  # of the first face no AU could be read
+    before = (chance, np.zeros(chance.shape, bool))
+    after = tiny_analyzer.against_rest(
+        prediction.measures - 1, measures, np.stack([face.landmarks] * 2), np.stack([prediction.score] * 2), before
+    )
+    np.testing.assert_array_equal(after[0], before[0])
+    np.testing.assert_array_equal(after[1], before[1])
+
+
+def test_the_network_alone_measures_nothing(tiny_checkpoint: Checkpoint, astronaut: UInt8Array) -> None:
+    with Analyzer.open("tiny", "openvino", tiny_checkpoint.path.parents[2], threads=2, reading="network") as alone:
+        ((face, prediction),) = alone.analyze(astronaut)
+        assert prediction.measures is None
+        before = (prediction.probability[None], prediction.active[None])
+        unknown = np.full((1, 7), np.nan, np.float32)
+        after = alone.against_rest(unknown[0], unknown, face.landmarks[None], prediction.score[None], before)
+    np.testing.assert_array_equal(after[0], before[0])

@@ -48,7 +48,7 @@ def pictures(ls: LabelStudioServer, backend: Backend) -> tuple[int, dict[str, in
 def test_the_backend_connects(pictures: tuple[int, dict[str, int], dict[str, Any]]) -> None:
     _, _, connection = pictures
     assert (connection["state"], connection["readable_state"]) == ("CO", "Connected")
-    assert connection["model_version"].startswith("roigcn w18s-rendered:4 ")
+    assert connection["model_version"].startswith("roigcn w18s-rendered:5 ")
 
 
 def test_a_wrong_key_is_refused(ls: LabelStudioServer, backend: Backend) -> None:

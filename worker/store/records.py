@@ -236,6 +236,7 @@ class FaceRow:
         au_active: (K,) decisions.
         roi_amplitude: (K, 2), or None with roi=none.
         roi_centres: (K, 2, 2) (x, y) pixels of the upright picture, or None with roi=none.
+        measures: (Q,) of brows and lids, see `AuPrediction`; None where they were not taken.
     """
 
     frame: int
@@ -251,6 +252,7 @@ class FaceRow:
     au_active: BoolArray
     roi_amplitude: Float32Array | None
     roi_centres: Float32Array | None
+    measures: Float32Array | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,9 +266,14 @@ class FrameRow:
 
 @dataclass(frozen=True, slots=True)
 class TrackRow:
-    """One row of `tracks`: where a face was seen; `frames` counts the frames that hold it."""
+    """One row of `tracks`: where a face was seen; `frames` counts the frames that hold it.
+
+    Attributes:
+        rest: (Q,) what its measures are at rest, once its AUs have been decided against it; else None.
+    """
 
     track: int
     first_frame: int
     last_frame: int
     frames: int
+    rest: Float32Array | None = None

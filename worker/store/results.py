@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TypeAlias
 
+import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
-from model.values import Float32Array
+from model.values import Float32Array, Float64Array
 from worker.store import roi_codec
 from worker.store.database import driver_connection
 from worker.store.records import FaceRow, FrameResult, FrameRow, Job, RoiStorage, TrackRow
-from worker.store.rows import face_of, floats, landmarks_bytes
+from worker.store.rows import face_of, floats, landmarks_bytes, track_of
 from worker.store.tables import face_frames, frames, roi_maps, tracks
 
 _Row: TypeAlias = tuple[object, ...]
@@ -37,6 +38,7 @@ _FACE_COLUMNS = {
     "au_active": "bool[]",
     "roi_amplitude": "float4[]",
     "roi_centres": "float4[]",
+    "measures": "float4[]",
 }
 _FRAME_COLUMNS = {"job_id": "uuid", "frame": "int4", "pts_ms": "float8", "faces": "int2"}
 _MAP_COLUMNS = {"job_id": "uuid", "frame": "int4", "face": "int2", "codec": "int2", "data": "bytea"}
@@ -78,6 +80,7 @@ def frame_rows(job: Job, result: FrameResult) -> FrameRows:
                 floats(au.probability),
                 au.active.tolist(),
                 *peaks,
+                None if au.measures is None else floats(au.measures),
             )
         )
         if keep is RoiStorage.FULL:
@@ -167,9 +170,44 @@ class ResultRepository:
 
     def tracks(self, job: Job) -> list[TrackRow]:
         """The faces of a clip by track number."""
-        columns = (tracks.c.track, tracks.c.first_frame, tracks.c.last_frame, tracks.c.frames)
-        query = sa.select(*columns).where(tracks.c.job_id == job.id).order_by(tracks.c.track)
-        return [TrackRow(*row) for row in self._connection.execute(query)]
+        query = sa.select(tracks).where(tracks.c.job_id == job.id).order_by(tracks.c.track)
+        return [track_of(row) for row in self._connection.execute(query)]
+
+    def measures(self, job: Job, track: int) -> tuple[Float64Array, Float32Array]:
+        """Times (F,) in milliseconds and measures (F, Q) of a track's faces that have some, in order."""
+        query = (
+            sa.select(face_frames.c.pts_ms, face_frames.c.measures)
+            .where(face_frames.c.job_id == job.id, face_frames.c.track == track, face_frames.c.measures.is_not(None))
+            .order_by(face_frames.c.frame)
+        )
+        rows = self._connection.execute(query).all()
+        return np.array([row.pts_ms for row in rows], np.float64), np.array([row.measures for row in rows], np.float32)
+
+    def set_rest(self, job: Job, track: int, rest: Float32Array) -> None:
+        """Store what a track's measures are at rest."""
+        mine = (tracks.c.job_id == job.id, tracks.c.track == track)
+        self._connection.execute(sa.update(tracks).where(*mine).values(rest=floats(rest)))
+
+    def decide(self, job: Job, faces: Sequence[FaceRow]) -> None:
+        """Put other probabilities and decisions in the place of those that are stored for these faces."""
+        if not faces:
+            return
+        key = (face_frames.c.job_id == job.id, face_frames.c.frame == sa.bindparam("at_frame"))
+        update = (
+            sa.update(face_frames)
+            .where(*key, face_frames.c.face == sa.bindparam("at_face"))
+            .values(au_probability=sa.bindparam("probability"), au_active=sa.bindparam("active"))
+        )
+        values = [
+            {
+                "at_frame": face.frame,
+                "at_face": face.face,
+                "probability": floats(face.au_probability),
+                "active": face.au_active.tolist(),
+            }
+            for face in faces
+        ]
+        self._connection.execute(update, values)
 
     def _copy(self, table: str, columns: dict[str, str], rows: Sequence[_Row]) -> None:
         if not rows:

@@ -19,6 +19,7 @@ from worker.store.records import (
     JobOptions,
     JobState,
     MediaRecord,
+    TrackRow,
 )
 
 Row = sa.Row[Any]
@@ -69,7 +70,13 @@ def face_of(row: Row) -> FaceRow:
         au_active=np.array(row.au_active, np.bool_),
         roi_amplitude=_array(row.roi_amplitude, (-1, 2)),
         roi_centres=_array(row.roi_centres, (-1, 2, 2)),
+        measures=_array(row.measures, (-1,)),
     )
+
+
+def track_of(row: Row) -> TrackRow:
+    """A row of `tracks`."""
+    return TrackRow(row.track, row.first_frame, row.last_frame, row.frames, _array(row.rest, (-1,)))
 
 
 def landmarks_bytes(landmarks: npt.NDArray[np.floating[Any]]) -> bytes:

@@ -154,6 +154,7 @@ face_frames = sa.Table(
     sa.Column("au_active", pg.ARRAY(sa.Boolean), nullable=False),
     sa.Column("roi_amplitude", pg.ARRAY(_Real)),  # (K, 2) flattened; null with roi=none
     sa.Column("roi_centres", pg.ARRAY(_Real)),  # (K, 2, 2) flattened, image pixels; null with roi=none
+    sa.Column("measures", pg.ARRAY(_Real)),  # (Q,) of brows and lids; null where the checkpoint has no use for them
     sa.PrimaryKeyConstraint("job_id", "frame", "face"),
     sa.Index("ix_face_frames_job_id_track_frame", "job_id", "track", "frame"),
 )
@@ -195,6 +196,7 @@ tracks = sa.Table(
     sa.Column("first_frame", sa.Integer, nullable=False),
     sa.Column("last_frame", sa.Integer, nullable=False),
     sa.Column("frames", sa.Integer, nullable=False),
+    sa.Column("rest", pg.ARRAY(_Real)),  # (Q,) what the measures are at rest; null until the clip's end, or unknown
     sa.PrimaryKeyConstraint("job_id", "track"),
 )
 

@@ -169,12 +169,13 @@ export function startClip(section) {
   };
 
   let growing = null;
-  /** Reads what has been stored since; the player opens when the size of the picture is known. */
+  /** Reads what has been stored since, at the job's end all of it; the player opens when the size of the picture is known. */
   const grow = trying(async (moved) => {
     if (growing) return growing.then(() => (isFinal(moved) ? grow(moved) : undefined));
     const { signal } = opening;
     job = moved;
-    growing = timeline.load(null, signal).finally(() => { growing = null; });
+    const anew = isFinal(moved) && timeline.length;
+    growing = (anew ? timeline.reload(signal) : timeline.load(null, signal)).finally(() => { growing = null; });
     await growing;
     if (signal.aborted) return;
     if (timeline.checkpoint && refOf(timeline.checkpoint) !== viewer.dataset.checkpoint) {

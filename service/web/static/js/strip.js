@@ -112,7 +112,8 @@ export class Strip extends EventTarget {
     const wide = width - GUTTER;
     const x = (ms) => GUTTER + (wide * ms) / timeline.end;
     const rows = timeline.tracks.get(this.track) ?? [];
-    this.title.querySelector(".strip-note").textContent = ` ${rows.length} of ${timeline.length} frames`;
+    const rest = timeline.ownRest.has(this.track) ? ", brows and lids against own rest" : "";
+    this.title.querySelector(".strip-note").textContent = ` ${rows.length} of ${timeline.length} frames${rest}`;
     this.#drawRows(pen, rows, wide, ratio);
     this.#drawCurve(pen, rows, x);
     this.#drawLabels(pen);

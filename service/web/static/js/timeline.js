@@ -18,6 +18,7 @@ export class Timeline {
     this.rows = { frame: [], face: [], track: [], box: [], score: [], probability: [], active: [] };
     this.firstRow = [0]; // of each position, and one past the last
     this.tracks = new Map(); // track -> its rows' numbers
+    this.ownRest = new Set(); // tracks whose brows and lids were held against their own rest
   }
 
   /** Reads what is stored beyond what is known; `onPage` after each page. */
@@ -31,8 +32,16 @@ export class Timeline {
     }
   }
 
+  /** Reads all of it anew: the end of a job changes what was decided before. */
+  async reload(signal) {
+    const fresh = new Timeline(this.job);
+    await fresh.load(null, signal);
+    Object.assign(this, fresh);
+  }
+
   #append(page) {
     this.checkpoint = page.checkpoint;
+    this.ownRest = new Set(page.own_rest);
     if (page.aus.length) [this.aus, this.names] = [page.aus, page.names];
     const base = this.rows.frame.length;
     for (const name of Object.keys(this.rows)) for (const value of page.faces[name]) this.rows[name].push(value);
