@@ -14,6 +14,7 @@ from model.geometry import crop_affine
 from service.results.maps import STEP
 from tests.service.kit import AU_CODES, MAP_SIZE, Store, assert_problem, clip
 from worker.store.records import JobOptions, RoiStorage
+from worker.store.results import ResultRepository
 
 
 def test_the_columns_are_the_frames(client: httpx.Client, store: Store) -> None:
@@ -35,6 +36,15 @@ def test_the_columns_are_the_frames(client: httpx.Client, store: Store) -> None:
         for name in ("score", "probability"):
             assert columns[name][row] == pytest.approx([au[name] for au in face["aus"]], abs=6e-4)
         assert columns["active"][row] == sum(au["active"] << k for k, au in enumerate(face["aus"]))
+
+
+def test_tracks_that_were_held_against_their_own_rest_are_named(client: httpx.Client, store: Store) -> None:
+    job = store.finished(clip(4, faces_per_frame=2))
+    assert client.get(f"/jobs/{job.id}/timeline").json()["own_rest"] == []
+    with store.server.engine.begin() as connection:
+        ResultRepository(connection).set_rest(job, 1, np.zeros(7, np.float32))
+    for path in (f"/jobs/{job.id}/timeline", f"/jobs/{job.id}/timeline?limit=1"):
+        assert client.get(path).json()["own_rest"] == [1], "on every page"
 
 
 def test_pages_follow_each_other(client: httpx.Client, store: Store) -> None:

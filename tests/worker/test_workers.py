@@ -17,15 +17,17 @@ import sqlalchemy as sa
 from PIL import Image
 
 from model.analyzer import Analyzer
-from model.values import UInt8Array
+from model.values import Float32Array, UInt8Array
+from service.exports.recording import face_rows
 from worker.bell import Bell
 from worker.pipeline import analyze_video
+from worker.rest import RestGatherer, against_rest
 from worker.store.catalogue import CheckpointRepository, MediaRepository, WorkerRepository
 from worker.store.database import psycopg_url
 from worker.store.jobs import JobRepository
 from worker.store.media import StoredFile
 from worker.store.notify import JOB_CHANNEL, JobEvent
-from worker.store.records import FaceSelection, FrameRow, Job, JobOptions, JobState, RoiStorage
+from worker.store.records import FaceSelection, FrameResult, FrameRow, Job, JobOptions, JobState, RoiStorage
 from worker.store.results import ResultRepository
 from worker.video import VideoReader
 
@@ -117,6 +119,20 @@ def test_a_picture_past_its_deadline_fails(running, astronaut: UInt8Array) -> No
     assert done.error.slug == "queue-full"
 
 
+def _same_decisions(stored: list[FrameRow], expected: list[FrameResult], analyzer: Analyzer) -> dict[int, Float32Array]:
+    """Check that a clip's faces were decided against the rests that the whole of it has, which are given back."""
+    rows = [row for frame in expected for row in face_rows(frame.index, frame.pts_ms, frame.faces)]
+    gatherer = RestGatherer()
+    gatherer.add(rows)
+    rests = gatherer.rests()
+    wanted = against_rest(analyzer, rests, rows)
+    for face, row in zip([face for frame in stored for face in frame.faces], wanted, strict=True):
+        np.testing.assert_allclose(face.au_probability, row.au_probability, atol=2e-3)
+        clear = np.abs(row.au_probability - 0.5) > 0.01
+        np.testing.assert_array_equal(face.au_active[clear], row.au_active[clear])
+    return rests
+
+
 def test_a_clip_is_stored_frame_by_frame(running, clip: Path, tiny_analyzer: Analyzer) -> None:
     with psycopg.connect(psycopg_url(running.url), autocommit=True) as listener:
         listener.execute(f"LISTEN {JOB_CHANNEL}")
@@ -138,9 +154,10 @@ def test_a_clip_is_stored_frame_by_frame(running, clip: Path, tiny_analyzer: Ana
             np.testing.assert_allclose(face.landmarks, other.landmarks, atol=0.05)
             np.testing.assert_allclose(face.au_score, au.score, atol=1e-3)
     assert [len(row.faces) for row in stored[12:16]] == [0] * 4
+    assert _same_decisions(stored, expected, tiny_analyzer) == {}, "too short to know how anyone rests"
     with running.engine.connect() as connection:
         results = ResultRepository(connection)
-        assert [track.track for track in results.tracks(done)] == [0, 1]
+        assert [(track.track, track.rest) for track in results.tracks(done)] == [(0, None), (1, None)]
         assert results.roi_map(done, 20, 1) is not None
         assert done.media_id is not None
         media = MediaRepository(connection).get_or_raise("lab", done.media_id)
@@ -184,7 +201,7 @@ def test_a_clip_whose_file_is_gone(running) -> None:
     assert done.error.slug == "media-unreadable"
 
 
-def test_cancel_stops_a_running_clip(running, long_clip: Path) -> None:
+def test_cancel_stops_a_running_clip(running, long_clip: Path, tiny_analyzer: Analyzer) -> None:
     job = running.submit(long_clip)
     running.wait(job, lambda job: job.frames_done > 0)
     with running.engine.begin() as connection:
@@ -194,6 +211,7 @@ def test_cancel_stops_a_running_clip(running, long_clip: Path) -> None:
     frames = _frames(running, done)
     assert 0 < len(frames) == done.frames_done < 160
     assert _whole(frames)
+    _same_decisions(frames, list(analyze_video(long_clip, tiny_analyzer))[: len(frames)], tiny_analyzer)
 
 
 def test_delete_stops_a_running_clip(running, long_clip: Path, clip: Path) -> None:
@@ -235,6 +253,15 @@ def test_a_killed_worker_loses_no_frame(workplace, long_clip: Path, tiny_analyze
     faces = sum(len(frame.faces) for frame in expected)
     assert tuple(counts) == (faces, faces)
     assert sum(track.frames for track in tracks) == faces
+    rests = _same_decisions(stored, expected, tiny_analyzer)
+    assert rests.keys() == {track.track for track in tracks if track.rest is not None} == {0, 1}
+    for track in tracks:
+        np.testing.assert_allclose(track.rest, rests[track.track], atol=1e-3)
+    assert any(
+        not np.array_equal(face.au_probability, au.probability)
+        for row, frame in zip(stored, expected, strict=True)
+        for face, (_, au) in zip(row.faces, frame.faces, strict=True)
+    )
 
 
 def test_a_stopped_worker_puts_its_clip_back(workplace, long_clip: Path) -> None:

@@ -21,10 +21,14 @@ from model.checkpoint import Checkpoint
 from model.values import UInt8Array
 from service.cli import app, detect, video
 from service.cli.output import Exit
+from service.exports.recording import face_rows
 from service.exports.registry import FORMATS
+from worker.pipeline import analyze_video
+from worker.rest import RestGatherer, against_rest
 from worker.store.records import JobKind
 
 Run = Callable[..., Result]
+EXAMPLE = Path(__file__).parents[3] / "examples" / "clips" / "two_faces.mp4"
 
 
 @pytest.fixture
@@ -182,6 +186,25 @@ def test_video_writes_every_frame(run: Run, clip: Path) -> None:
     assert [int(row["frame"]) for row in rows] == list(range(8))
     assert [row["face"] for row in rows] == ["0"] * 6 + [""] * 2
     assert float(rows[5]["time_ms"]) == pytest.approx(200.0)
+
+
+def test_brows_in_a_clip_are_held_against_its_own_rest(run: Run, tmp_path: Path, tiny_analyzer: Analyzer) -> None:
+    clip = Path(shutil.copy(EXAMPLE, tmp_path))
+    assert run("video", clip, "-o", tmp_path / "t.csv").exit_code == Exit.DONE
+    with (tmp_path / "t.csv").open() as file:
+        written = {(int(row["frame"]), int(row["face"])): row for row in csv.DictReader(file) if row["face"]}
+    single = [row for f in analyze_video(clip, tiny_analyzer) for row in face_rows(f.index, f.pts_ms, f.faces)]
+    gatherer = RestGatherer()
+    gatherer.add(single)
+    rests = gatherer.rests()
+    assert set(rests) == {0, 1}
+    rested = against_rest(tiny_analyzer, rests, single)
+    assert len(written) == len(rested) == 220
+    for row in rested:
+        for code, chance in zip(("AU1", "AU12", "AU25"), row.au_probability, strict=True):
+            assert float(written[row.frame, row.track][f"{code}_probability"]) == pytest.approx(chance, abs=6e-3)
+    changes = [abs(a.au_probability[0] - b.au_probability[0]) for a, b in zip(single, rested, strict=True)]
+    assert max(changes) > 0.1
 
 
 def test_video_writes_parquet_that_names_its_checkpoint(run: Run, clip: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -38,6 +39,9 @@ def test_what_is_copied_is_read_back(engine: sa.Engine, make_video_job: MakeJob,
                 np.testing.assert_array_equal(stored.au_active, au.active)
                 np.testing.assert_array_equal(stored.roi_amplitude, au.roi_amplitude)
                 np.testing.assert_array_equal(stored.roi_centres, au.roi_centres)
+                assert (stored.measures is None) == (au.measures is None)
+                if au.measures is not None:
+                    np.testing.assert_array_equal(stored.measures, au.measures)
                 maps = repository.roi_map(job, result.index, number)
                 assert maps is not None
                 np.testing.assert_allclose(maps, au.roi_maps, atol=0.07)
@@ -69,6 +73,48 @@ def test_tracks_grow_over_commits(engine: sa.Engine, make_video_job: MakeJob, ma
             ResultRepository(connection).copy_frames(job, part)
     with engine.connect() as connection:
         assert ResultRepository(connection).tracks(job) == [TrackRow(0, 0, 1, 2), TrackRow(1, 1, 3, 2)]
+
+
+def test_measures_of_a_track_and_its_rest(engine: sa.Engine, make_video_job: MakeJob, make_result: MakeResult) -> None:
+    job, other = make_video_job(), make_video_job()
+    results = [make_result(0, (0, 1)), make_result(1, ()), make_result(2, (1, 0))]
+    with engine.begin() as connection:
+        repository = ResultRepository(connection)
+        repository.copy_frames(job, results)
+        repository.copy_frames(other, results[:1])
+        times, measures = repository.measures(job, 0)
+        np.testing.assert_array_equal(times, [0, 80])
+        np.testing.assert_array_equal(measures, [results[0].faces[0][1].measures, results[2].faces[1][1].measures])
+        assert [len(values) for values in repository.measures(job, 1)] == [0, 0]
+        repository.set_rest(job, 0, measures[0])
+        rests = [track.rest for track in repository.tracks(job)]
+        assert rests[0] is not None
+        np.testing.assert_array_equal(rests[0], measures[0])
+        assert rests[1] is None
+        assert [track.rest for track in repository.tracks(other)] == [None, None]
+
+
+def test_another_decision_takes_the_place_of_the_first(
+    engine: sa.Engine, make_video_job: MakeJob, make_result: MakeResult
+) -> None:
+    job, other = make_video_job(), make_video_job()
+    with engine.begin() as connection:
+        repository = ResultRepository(connection)
+        for each in (job, other):
+            repository.copy_frames(each, [make_result(0, (0, 1)), make_result(1, (0,))])
+        before = repository.frames_page(job)
+        chosen = before[0].faces[1]
+        chance = np.array([0.25, np.nan, 0.5], np.float32)
+        repository.decide(job, [replace(chosen, au_probability=chance, au_active=~chosen.au_active)])
+        repository.decide(job, [])
+        after = repository.frames_page(job)
+        np.testing.assert_array_equal(after[0].faces[1].au_probability, chance)
+        np.testing.assert_array_equal(after[0].faces[1].au_active, ~chosen.au_active)
+        np.testing.assert_array_equal(after[0].faces[1].au_score, chosen.au_score)
+        for old, new in ((before[0].faces[0], after[0].faces[0]), (before[1].faces[0], after[1].faces[0])):
+            np.testing.assert_array_equal(old.au_probability, new.au_probability)
+        untouched = repository.frames_page(other)[0].faces[1]
+        np.testing.assert_array_equal(untouched.au_probability, chosen.au_probability)
 
 
 def test_a_frame_cannot_be_stored_twice(engine: sa.Engine, make_video_job: MakeJob, make_result: MakeResult) -> None:

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from model.analyzer import Analyzer
+from model.brow_measures import MEASURES, REST_MS
+from model.values import UInt8Array
+from worker.rest import RestGatherer, against_rest
+from worker.store.records import FaceRow
+
+MakeRow = Callable[..., FaceRow]
+
+
+@pytest.fixture
+def make_row(tiny_analyzer: Analyzer, astronaut: UInt8Array) -> MakeRow:
+    """`make_row(frame, track, rise=0)`: the astronaut at 25 frames a second, with every measure raised."""
+    ((face, prediction),) = tiny_analyzer.analyze(astronaut)
+    assert prediction.measures is not None
+    own = prediction.measures
+
+    def make(frame: int, track: int = 0, rise: float = 0.0) -> FaceRow:
+        return FaceRow(
+            frame=frame,
+            face=track,
+            track=track,
+            pts_ms=frame * 40.0,
+            box_xyxy=face.box_xyxy,
+            face_score=face.score,
+            presence=face.presence,
+            landmarks=face.landmarks,
+            au_score=prediction.score,
+            au_probability=prediction.probability,
+            au_active=prediction.active,
+            roi_amplitude=None,
+            roi_centres=None,
+            measures=own + np.float32(rise),
+        )
+
+    return make
+
+
+LONG = int(REST_MS / 40) + 1
+
+
+def test_tracks_rest_apart(make_row: MakeRow) -> None:
+    gatherer = RestGatherer()
+    for frame in range(LONG):
+        moved = 1.0 if frame % 3 == 0 else 0.0
+        gatherer.add([make_row(frame, 0, moved), make_row(frame, 1, 0.5), replace(make_row(frame, 2), measures=None)])
+    for frame in range(LONG - 1):
+        gatherer.add([make_row(frame, 3)])  # seen for too short a time
+    rests = gatherer.rests()
+    assert set(rests) == {0, 1}
+    np.testing.assert_allclose(rests[1] - rests[0], 0.5, atol=1e-5)
+    assert RestGatherer().rests() == {}
+
+
+def test_faces_of_several_tracks_are_decided_in_their_order(tiny_analyzer: Analyzer, make_row: MakeRow) -> None:
+    rest = make_row(0).measures
+    assert rest is not None
+    faces = [make_row(0, 0, 0.2), make_row(0, 1, 0.2), make_row(1, 0, -0.2), replace(make_row(1, 1), measures=None)]
+    decided = against_rest(tiny_analyzer, {0: rest, 1: rest + np.float32(0.2), 7: rest}, faces)
+    assert [(face.frame, face.track) for face in decided] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    high, level, low, unmeasured = (face.au_probability[0] for face in decided)
+    assert low < level < high
+    assert [face.au_active[0] for face in decided[:3:2]] == [True, False]
+    assert unmeasured == faces[3].au_probability[0]
+    for before, after in zip(faces, decided, strict=True):
+        np.testing.assert_array_equal(before.au_probability[1:], after.au_probability[1:])
+        np.testing.assert_array_equal(before.au_score, after.au_score)
+    assert against_rest(tiny_analyzer, {}, faces) == faces
+    assert against_rest(tiny_analyzer, {0: rest}, []) == []
+
+
+def test_measures_are_those_of_the_model(make_row: MakeRow) -> None:
+    measures = make_row(0).measures
+    assert measures is not None
+    assert measures.shape == (len(MEASURES),)
