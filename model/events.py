@@ -4,8 +4,8 @@ An event is found on a signal per frame by two thresholds (hysteresis): it begin
 lasts while it stays at or above `off`, so that a value that trembles about one threshold does not make many events.
 Events that a short gap parts are then joined, and what is too short is dropped, in this order.
 
-The signal is the calibrated probability of the AU. With `Baseline.MEDIAN` it is the rise of the AU's score above the
-median of the same face in the same clip, for people whose resting face looks to the network like an AU.
+The signal is the calibrated probability of the AU. With `Baseline.MEDIAN` it is the rise of that probability above the
+median of the same face in the same clip, for people whose resting face looks like an AU.
 
 An event says when an AU was seen. Its peak is the frame at which the network is surest, not the strongest contraction.
 """
@@ -24,6 +24,9 @@ from model.values import BoolArray, Float32Array, Float64Array
 
 DEFAULT_ON = 0.5
 OFF_RATIO = 0.7
+LEAST_ROOM = 0.2
+"""A face whose median probability leaves less room than this above it is measured as if it left so much: otherwise
+trembling at the upper end would pass for events."""
 
 
 class Baseline(StrEnum):
@@ -44,8 +47,9 @@ class EventOptions:
         min_ms: shorter events are dropped, milliseconds.
         gap_ms: events of one AU that are at most so far apart become one; a face that is lost, or an AU that cannot be
             read, for at most so long does not end an event. Milliseconds.
-        baseline: `NONE` thresholds the probability, 0 to 1. `MEDIAN` thresholds score minus the face's median score of
-            this AU in this clip (0 to about 2): an AU that is there most of the time is then not found.
+        baseline: `NONE` thresholds the probability, 0 to 1. `MEDIAN` thresholds its rise above the face's median
+            probability of this AU in this clip, as a share of the room above that median (`rise`), 0 to 1: an AU that
+            is there most of the time is then not found.
 
     Raises:
         ValueError: a value is out of its range, or `off` is above `on`.
@@ -58,10 +62,9 @@ class EventOptions:
     baseline: Baseline = Baseline.NONE
 
     def __post_init__(self) -> None:
-        limit = 1.0 if self.baseline is Baseline.NONE else 2.0
         for name, value in (("on", self.on), ("off", self.off)):
-            if value is not None and not 0.0 < value <= limit:
-                raise ValueError(f"{name} must be above 0 and at most {limit:g} with baseline={self.baseline}")
+            if value is not None and not 0.0 < value <= 1.0:
+                raise ValueError(f"{name} must be above 0 and at most 1")
         if self.on is not None and self.off is not None and self.off > self.on:
             raise ValueError(f"off ({self.off:g}) must not be above on ({self.on:g})")
         for name, value in (("min_ms", self.min_ms), ("gap_ms", self.gap_ms)):
@@ -188,7 +191,7 @@ def au_events(
     known = np.isfinite(chance) & np.isfinite(height)
     if not known.any():
         return []
-    signal = height - np.median(height[known]) if options.baseline is Baseline.MEDIAN else chance
+    signal = rise(chance, float(np.median(chance[known]))) if options.baseline is Baseline.MEDIAN else chance
     on, off = options.thresholds(decision)
     runs = _join(_runs(signal, known, timeline, on, off, options.gap_ms), timeline, options.gap_ms)
     return [
@@ -196,6 +199,14 @@ def au_events(
         for first, last in runs
         if timeline.end_ms[last] - timeline.start_ms[first] >= options.min_ms
     ]
+
+
+def rise(probability: npt.ArrayLike, rest: float) -> Float64Array:
+    """How far a probability has risen above what it is at rest, as a share of the room there is above: 1 is certainty.
+
+    A resting face that looks like an AU at 0.6 has risen halfway at 0.8, one at 0.02 at 0.51.
+    """
+    return np.asarray((np.asarray(probability, np.float64) - rest) / max(1.0 - rest, LEAST_ROOM))
 
 
 def _runs(

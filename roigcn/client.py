@@ -268,7 +268,7 @@ class Client(_Settings):
             off: it lasts while at least this; default 0.7 times `on`.
             min_ms: shorter events are dropped.
             gap_ms: gaps up to this are closed.
-            baseline: `median` takes the rise of the score above the face's own median instead of the probability.
+            baseline: `median` takes the probability's rise above the face's own median instead of the probability.
         """
         rule = EventRule(on, off, min_ms, gap_ms, baseline)
         return self._driver.run(exports.au_events(self._contact, job_id(job), rule))

@@ -30,7 +30,7 @@ class EventRule:
         off: it lasts while at least this; None for 0.7 times `on`.
         min_ms: shorter ones are dropped.
         gap_ms: gaps up to this are closed.
-        baseline: `none`, or `median` for the rise of the score above the face's own median.
+        baseline: `none`, or `median` for the rise above the face's own median.
     """
 
     on: float | None = None

@@ -47,7 +47,7 @@ GapMs = Annotated[
 BaselineName = Annotated[
     Baseline,
     typer.Option(
-        "--baseline", help="median: rise of the score above the face's own median.", rich_help_panel=EVENTS_PANEL
+        "--baseline", help="median: rise of the probability above the face's own median.", rich_help_panel=EVENTS_PANEL
     ),
 ]
 

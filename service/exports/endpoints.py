@@ -32,20 +32,24 @@ def event_options(
         float | None,
         Query(
             gt=0,
-            le=2,
+            le=1,
             allow_inf_nan=False,
-            description="An event begins at this probability (with `baseline=median`: rise of the score). Default: the "
+            description="An event begins at this probability (with `baseline=median`: at this rise). Default: the "
             "checkpoint's own threshold of each AU, or 0.5",
         ),
     ] = None,
     off: Annotated[
         float | None,
-        Query(gt=0, le=2, allow_inf_nan=False, description="It lasts while at least this. Default: 0.7 times `on`"),
+        Query(gt=0, le=1, allow_inf_nan=False, description="It lasts while at least this. Default: 0.7 times `on`"),
     ] = None,
     min_ms: Annotated[_Ms, Query(description="Shorter events are dropped")] = 100.0,
     gap_ms: Annotated[_Ms, Query(description="Gaps up to this are closed")] = 100.0,
     baseline: Annotated[
-        Baseline, Query(description="`median` measures each face's score from its own median in the clip")
+        Baseline,
+        Query(
+            description="`median` measures each face's probability from its own median in the clip, as a share of the "
+            "room above it"
+        ),
     ] = Baseline.NONE,
 ) -> EventOptions:
     """The query's event options.

@@ -130,7 +130,7 @@ class EventsAnswer(BaseModel):
     state: JobState = Field(description="State of the job; the events of a running job are those in the frames so far")
     checkpoint: CheckpointBlock | None = Field(description="null while no worker has taken the job up")
     baseline: Baseline = Field(
-        description="What the thresholds act on: `none`, the probability; `median`, the score above the face's median"
+        description="What the thresholds act on: `none`, the probability; `median`, its rise above the face's median"
     )
     min_ms: float
     gap_ms: float

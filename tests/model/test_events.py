@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.events import AuEvent, Baseline, ClipSignals, EventOptions, Timeline, au_events
+from model.events import AuEvent, Baseline, ClipSignals, EventOptions, Timeline, au_events, rise
 
 NAN = math.nan
 EXACT = EventOptions(on=0.5, off=0.3, min_ms=0.0, gap_ms=0.0)
@@ -138,7 +138,7 @@ def test_values_of_another_length_are_refused() -> None:
         (EventOptions(on=0.8, off=0.2), 0.3, (0.8, 0.2)),
         (EventOptions(off=0.6), 0.3, (0.3, 0.3)),
         (EventOptions(baseline=Baseline.MEDIAN), 0.3, (0.5, 0.35)),
-        (EventOptions(on=1.4, baseline=Baseline.MEDIAN), 0.3, (1.4, 0.98)),
+        (EventOptions(on=0.9, baseline=Baseline.MEDIAN), 0.3, (0.9, 0.63)),
     ],
 )
 def test_thresholds_follow_the_checkpoint_where_nothing_is_said(
@@ -155,7 +155,7 @@ def test_thresholds_follow_the_checkpoint_where_nothing_is_said(
         ({"on": NAN}, "on must be"),
         ({"off": -0.1}, "off must be"),
         ({"on": 0.4, "off": 0.5}, "off .0.5. must not be above on"),
-        ({"on": 2.1, "baseline": Baseline.MEDIAN}, "at most 2"),
+        ({"on": 1.1, "baseline": Baseline.MEDIAN}, "at most 1"),
         ({"min_ms": -1.0}, "min_ms"),
         ({"gap_ms": math.inf}, "gap_ms"),
     ],
@@ -167,11 +167,18 @@ def test_impossible_options_are_refused(values: dict[str, Any], words: str) -> N
 
 def test_the_median_of_a_face_is_taken_as_its_rest() -> None:
     """A face whose lowered resting brow reads as AU4 throughout shows one event: where it goes beyond its own rest."""
-    score = [0.4] * 10 + [1.0] * 3 + [0.4] * 10
-    probability = [0.9] * 23
-    rest = EventOptions(on=0.5, off=0.3, min_ms=0, gap_ms=0)
-    assert spans(probability, rest, score) == [(0, 0, 22)]
-    assert spans(probability, replace(rest, baseline=Baseline.MEDIAN), score) == [(10, 10, 12)]
+    probability = [0.6] * 10 + [0.85] * 3 + [0.6] * 10
+    plain = EventOptions(on=0.5, off=0.3, min_ms=0, gap_ms=0)
+    assert spans(probability, plain) == [(0, 10, 22)]
+    assert spans(probability, replace(plain, baseline=Baseline.MEDIAN)) == [(10, 10, 12)]
+
+
+@pytest.mark.parametrize(
+    ("probability", "rest", "risen"),
+    [(0.02, 0.02, 0), (0.51, 0.02, 0.5), (0.8, 0.6, 0.5), (1, 0.6, 1), (0.3, 0.6, -0.75), (1, 0.98, 0.1), (1, 1, 0)],
+)
+def test_a_rise_is_a_share_of_the_room_above_the_rest(probability: float, rest: float, risen: float) -> None:
+    assert rise(probability, rest) == pytest.approx(risen)
 
 
 def test_a_clip_is_collected_frame_by_frame() -> None:
@@ -216,7 +223,8 @@ def test_events_are_ordered_apart_and_inside_the_clip(
     times = Timeline.of(frames, pts_ms)
     found = au_events("AU1", 2, times, chance, 2 * chance - 1, options)
     on, off = options.thresholds()
-    signal = 2 * chance - 1 - np.nanmedian(2 * chance - 1) if options.baseline is Baseline.MEDIAN and found else chance
+    median = options.baseline is Baseline.MEDIAN and found
+    signal = rise(chance, float(np.nanmedian(chance))) if median else chance
     for event in found:
         assert event.onset_frame <= event.apex_frame <= event.offset_frame
         assert times.start_ms[0] <= event.onset_ms <= event.apex_ms <= event.offset_ms <= times.end_ms[-1]

@@ -75,7 +75,7 @@ def test_elan_follows_the_event_options(tmp_path: Path) -> None:
     assert smiles(gap_ms=0) == [(67, 200, "0.86")], "the second half, 0.6 and 0.4, is shorter than 100 ms"
     assert smiles(gap_ms=0, min_ms=0) == [(67, 200, "0.86"), (234, 300, "0.50")]
     assert smiles(on=0.99) == []
-    assert smiles(baseline=Baseline.MEDIAN, gap_ms=0) == [(100, 200, "0.92")], "0.5 above the median score, which is 0"
+    assert smiles(baseline=Baseline.MEDIAN, gap_ms=0) == [(100, 200, "0.92")], "halfway from the median, 0.5, to 1"
 
 
 def test_elan_obeys_the_schemas_references(tmp_path: Path) -> None:

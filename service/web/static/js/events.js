@@ -26,7 +26,7 @@ export class EventTable extends EventTarget {
     this.off = number("Probability down to which an event lasts; empty: 0.7 times the beginning", "", 0.05, 1);
     this.minMs = number("Shortest event in milliseconds", 100, 20, 10000);
     this.gapMs = number("Longest gap within an event in milliseconds", 100, 20, 10000);
-    this.baseline = el("select", { "aria-label": "What the thresholds act on" }, el("option", { value: "none" }, "probability"), el("option", { value: "median" }, "score above the face's median"));
+    this.baseline = el("select", { "aria-label": "What the thresholds act on" }, el("option", { value: "none" }, "probability"), el("option", { value: "median" }, "rise above the face's median"));
     this.baseline.addEventListener("change", () => this.#ask());
     [this.on.placeholder, this.off.placeholder] = ["own", "auto"];
     this.body = el("tbody", {});
