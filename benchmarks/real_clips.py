@@ -12,10 +12,10 @@ import numpy as np
 from scipy.stats import ConstantInputWarning, spearmanr
 
 from blendshapes import GOOD, NAMES, Blendshapes, movement
-from model.brow_measures import own_rest
 from model.faces.finder import FaceFinder
 from model.faces.tracker import FaceTracker
-from model.values import AuPrediction, Crop, Float32Array
+from model.own_rest import own_rest, without_blinks
+from model.values import AuPrediction, BoolArray, Crop, Face, Float32Array
 from real_readers import Reader
 from worker.video import VideoReader
 
@@ -40,6 +40,7 @@ class Agreement:
         score: per checkpoint, Spearman's correlation of our score with the blendshape; NaN where undefined, the
             checkpoint lacks the AU, or all is constant.
         probability: the same of our probability.
+        active: per checkpoint, in which share of the frames the AU was decided to occur; NaN if it lacks the AU.
     """
 
     au: int
@@ -48,6 +49,7 @@ class Agreement:
     trembles: float
     score: dict[str, float]
     probability: dict[str, float]
+    active: dict[str, float]
 
     @property
     def moving(self) -> bool:
@@ -69,9 +71,10 @@ class TrackTrace:
         pts_ms: F times.
         blendshapes: F rows of 52.
         predictions: per checkpoint, F predictions without their maps.
-        landmarks: F times (68, 2).
+        faces: by time, the face in every frame that shows it, used or not.
         scores: per checkpoint, (F, K) of its AUs, see `Reader.value`; filled by `settle`.
         probabilities: the same; of AUs that are measured against the person's own rest, as a worker stores them.
+        decisions: (F, K), as a worker stores them.
         agreements: filled by `compare`.
     """
 
@@ -80,9 +83,10 @@ class TrackTrace:
     pts_ms: list[float] = field(default_factory=list)
     blendshapes: list[Float32Array] = field(default_factory=list)
     predictions: dict[str, list[AuPrediction]] = field(default_factory=dict)
-    landmarks: list[Float32Array] = field(default_factory=list)
+    faces: dict[float, Face] = field(default_factory=dict)
     scores: dict[str, Float32Array] = field(default_factory=dict)
     probabilities: dict[str, Float32Array] = field(default_factory=dict)
+    decisions: dict[str, BoolArray] = field(default_factory=dict)
     agreements: list[Agreement] = field(default_factory=list)
 
 
@@ -126,20 +130,21 @@ def trace_clip(
         for frame in video.frames():
             trace.frames += 1
             faces = tracker.update(frame)
+            for face in faces:
+                tracks.setdefault(face.track, TrackTrace(path.name, face.track)).faces[frame.pts_ms] = face
             if frame.index % step:
                 continue
             trace.used += 1
             found = blendshapes.run(finder.meshes(frame.rgb, faces))
             for face, row in zip(faces, found, strict=True):
-                track = tracks.setdefault(face.track, TrackTrace(path.name, face.track))
+                track = tracks[face.track]
                 track.pts_ms.append(frame.pts_ms)
                 track.blendshapes.append(row)
-                track.landmarks.append(face.landmarks)
                 pending.append((track, [reader.analyzer.crop(frame.rgb, face) for reader in readers]))
             if len(pending) >= BATCH:
                 _read(pending, readers)
     _read(pending, readers)
-    trace.tracks = sorted(tracks.values(), key=lambda track: -len(track.pts_ms))
+    trace.tracks = sorted((track for track in tracks.values() if track.pts_ms), key=lambda track: -len(track.pts_ms))
     for track in trace.tracks:
         settle(track, readers)
         if len(track.pts_ms) >= MIN_FRAMES:
@@ -162,15 +167,24 @@ def settle(track: TrackTrace, readers: Sequence[Reader]) -> None:
     """Hold what was read against the person's own rest, now that the whole clip is known."""
     for reader in readers:
         found = track.predictions[reader.label]
-        score, probability = np.stack([p.score for p in found]), np.stack([p.probability for p in found])
-        measures = [p.measures for p in found if p.measures is not None]
-        rest = own_rest(track.pts_ms, np.stack(measures)) if measures else None
-        if rest is not None:
-            before = (probability, np.stack([p.active for p in found]))
-            landmarks = np.stack(track.landmarks)
-            probability = reader.analyzer.against_rest(rest, np.stack(measures), landmarks, score, before)[0]
+        score, probability, active = (
+            np.stack([getattr(p, name) for p in found]) for name in ("score", "probability", "active")
+        )
+        times, faces = list(track.faces), list(track.faces.values())
+        measures = reader.analyzer.measure(np.stack([f.landmarks for f in faces]), [f.depth for f in faces])
+        rest = None if measures is None else own_rest(times, measures)
+        if measures is not None and rest is not None:
+            used = [times.index(ms) for ms in track.pts_ms]
+            probability, active = reader.analyzer.against_rest(
+                rest,
+                without_blinks(times, measures, rest)[used],
+                np.stack([faces[i].landmarks for i in used]),
+                score,
+                (probability, active),
+            )
         track.scores[reader.label] = probability if reader.joint else score
         track.probabilities[reader.label] = probability
+        track.decisions[reader.label] = active
 
 
 def compare(track: TrackTrace, readers: Sequence[Reader]) -> list[Agreement]:
@@ -180,12 +194,13 @@ def compare(track: TrackTrace, readers: Sequence[Reader]) -> list[Agreement]:
     for au, name in GOOD.items():
         moves = movement(found, name)
         low, high = np.percentile(moves, [5, 95])
-        score, probability = {}, {}
+        score, probability, active = {}, {}, {}
         for reader in readers:
             k = reader.column(au)
             score[reader.label] = correlation(track.scores[reader.label], k, moves)
             probability[reader.label] = correlation(track.probabilities[reader.label], k, moves)
-        agreements.append(Agreement(au, name, float(high - low), tremble(moves), score, probability))
+            active[reader.label] = float("nan") if k is None else float(track.decisions[reader.label][:, k].mean())
+        agreements.append(Agreement(au, name, float(high - low), tremble(moves), score, probability, active))
     return agreements
 
 
@@ -227,6 +242,7 @@ def as_json(trace: ClipTrace) -> dict[str, object]:
                         "trembles": a.trembles,
                         "spearman_score": a.score,
                         "spearman_probability": a.probability,
+                        "active": a.active,
                     }
                     for a in track.agreements
                 ],

@@ -116,7 +116,8 @@ def print_clips(report: Report) -> None:
     """Correlations over frames."""
     print(
         f"Spearman correlation over frames with the blendshape. moved: 5th to 95th percentile of the blendshape; "
-        f"from {MOVES} on it counts as moving, and a correlation below {PASS} is a failure. noise: its tremble."
+        f"from {MOVES} on it counts as moving, and a correlation below {PASS} is a failure. noise: its tremble. "
+        "active: share of the frames in which the AU was decided to occur."
     )
     for clip in report.clips:
         print(f"\n{clip.file}: {clip.problem or f'{clip.used} of {clip.frames} frames used'}")
@@ -231,9 +232,8 @@ def _agreement(a: Agreement, label: str) -> str:
     text = _number(score)
     if not abs(score - probability) <= DIFFERS and np.isfinite(probability):
         text += f" (probability {_number(probability)})"
-    if not a.moving:
-        return f"{text} still   "
-    return f"{text} {'ok      ' if a.passed(label) else 'FAILED  '}"
+    verdict = "still" if not a.moving else "ok" if a.passed(label) else "FAILED"
+    return f"{text} {verdict:6} active {a.active[label]:4.0%}"
 
 
 def _passes(agreements: Sequence[Agreement], label: str) -> str:

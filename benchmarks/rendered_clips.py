@@ -79,7 +79,7 @@ def read(path: Path, analyzer: Analyzer) -> tuple[list[FaceRow], list[FaceRow]]:
     mine = [row for row in rows if row.track == max(set(numbers), key=numbers.count)]
     gatherer = RestGatherer()
     gatherer.add(mine)
-    return mine, against_rest(analyzer, gatherer.rests(), mine)
+    return mine, against_rest(analyzer, gatherer.tracks(), mine)
 
 
 def show(found: Mapping[str, Sequence[FaceRow]], truth: np.ndarray, au_codes: Sequence[str], title: str) -> None:

@@ -168,7 +168,7 @@ class Analyzer:
             combine=manifest.combine,
         )
         chance, active = self._decide(found, landmarks)
-        measures = self._measure(crops, landmarks)
+        measures = self.measure(landmarks, [crop.depth for crop in crops])
         in_crops = map_to_crop(found.centres_map)
         return [
             AuPrediction(
@@ -186,6 +186,22 @@ class Analyzer:
             for i, crop in enumerate(crops)
         ]
 
+    def measure(self, landmarks: Float32Array, depths: Sequence[Float32Array | None]) -> Float32Array | None:
+        """Heights of brows and openings of lids, to be held against a person's own rest later.
+
+        Args:
+            landmarks: (N, 68, 2) pixels of any picture.
+            depths: N times (68,), see `Face`; None where it is unknown.
+
+        Returns:
+            (N, Q), NaN where the depth is unknown; None if this checkpoint has no use for them.
+        """
+        if self._landmarks is None or not self.checkpoint.manifest.movement_fusion():
+            return None
+        unknown = np.full(68, np.nan, np.float32)
+        known = [unknown if depth is None else depth for depth in depths]
+        return self._landmarks.measures(landmarks, np.reshape(known, (-1, 68)))
+
     def against_rest(
         self,
         rest: Float32Array,
@@ -200,7 +216,7 @@ class Analyzer:
         not measured stay as they were, and so does a face that was not measured.
 
         Args:
-            rest: (Q,) of `model.brow_measures.own_rest`.
+            rest: (Q,) of `model.own_rest.own_rest`.
             measures: (F, Q), see `AuPrediction`.
             landmarks: (F, 68, 2) pixels of any picture.
             score: (F, K).
@@ -222,14 +238,6 @@ class Analyzer:
             chance[known, k] = probability(score[known, k], fusion.score, others)
             decision[known, k] = chance[known, k] >= threshold[k]
         return chance, decision
-
-    def _measure(self, crops: Sequence[Crop], landmarks: Float32Array) -> Float32Array | None:
-        """(B, Q) measures of the faces, NaN where depth is unknown; None if this checkpoint has no use for them."""
-        if self._landmarks is None or not self.checkpoint.manifest.movement_fusion():
-            return None
-        unknown = np.full(68, np.nan, np.float32)
-        depths = np.stack([unknown if crop.depth is None else crop.depth for crop in crops])
-        return self._landmarks.measures(landmarks, depths)
 
     def _decide(self, found: Decoded, landmarks: Float32Array) -> tuple[Float32Array, BoolArray]:
         """Probability and decision, each (B, K), of scores and landmarks (B, 68, 2); NaN and False if not valid."""

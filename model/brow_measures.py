@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from model.values import Float32Array, Float64Array
+from model.values import Float64Array
 
 RIGID_3D = np.array([27, 28, 29, 30, 36, 39, 42, 45, 0, 1, 15, 16])
 """Of the 68 points: the ridge of the nose, the corners of the eyes, and the face's outline beside the eyes, which pins
@@ -32,10 +32,6 @@ MEASURES_OF_AU: dict[str, dict[str, int]] = {
 """By which measures an Action Unit shows, and whether it raises (1) or lowers (-1) them, as FACS describes it. Neither
 the sign nor their shares are left to the data: in the rendered faces the company of other AUs would turn some of them
 round, and their brows come together less than ours do in a frown."""
-REST_MS = 2000.0
-"""For how long a face must have been seen to say what its rest is."""
-REST_FACES = 10
-"""And in how many pictures at least."""
 
 _BROW_RIGHT = ([21], [20, 19], [18], [17])
 _BROW_LEFT = ([22], [23, 24], [25], [26])
@@ -95,23 +91,6 @@ def brow_measures(landmarks: npt.ArrayLike, depth: npt.ArrayLike, reference: npt
     """
     points = np.concatenate([np.asarray(landmarks, np.float64), np.asarray(depth, np.float64)[..., None]], axis=-1)
     return measures_of(upright(points, reference))
-
-
-def own_rest(pts_ms: npt.ArrayLike, measures: npt.ArrayLike) -> Float32Array | None:
-    """What a person's measures are at rest: the median over a clip, as faces rest most of the time.
-
-    Args:
-        pts_ms: (F,) times at which the face was seen, milliseconds, in order.
-        measures: (F, Q) of `brow_measures`, NaN where a face was not measured.
-
-    Returns:
-        (Q,); None where the face was measured for less than `REST_MS` or in fewer than `REST_FACES` pictures.
-    """
-    times, values = np.asarray(pts_ms, np.float64), np.asarray(measures, np.float64)
-    known = np.isfinite(values).all(axis=1) if len(values) else np.zeros(0, bool)
-    if known.sum() < REST_FACES or np.ptp(times[known]) < REST_MS:
-        return None
-    return np.asarray(np.median(values[known], axis=0), np.float32)
 
 
 def nodded(faces: Float64Array, angles: npt.ArrayLike) -> Float64Array:

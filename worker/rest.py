@@ -6,12 +6,12 @@ Until then the faces of a clip are read as single pictures are, as the rest of a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.brow_measures import own_rest
+from model.own_rest import own_rest, without_blinks
 from model.values import Float32Array
 from worker.store.records import FaceRow, Job
 from worker.store.results import ResultRepository
@@ -22,37 +22,58 @@ if TYPE_CHECKING:
 _FRAMES_AT_ONCE = 500
 
 
+@dataclass(frozen=True, slots=True)
+class RestingTrack:
+    """A face whose rest in its clip is known.
+
+    Attributes:
+        rest: (Q,) of its measures.
+        measures: by frame, without blinks.
+    """
+
+    rest: Float32Array
+    measures: Mapping[int, Float32Array]
+
+    @classmethod
+    def of(cls, seen: Sequence[tuple[int, float, Float32Array]]) -> RestingTrack | None:
+        """From frames, times and measures of one face in order; None if it was seen for too short a time."""
+        if not seen:
+            return None
+        frames, times, measures = zip(*seen, strict=True)
+        rest = own_rest(times, np.stack(measures))
+        if rest is None:
+            return None
+        return cls(rest, dict(zip(frames, without_blinks(times, np.stack(measures), rest), strict=True)))
+
+
 class RestGatherer:
-    """Gathers a clip's measures, to know each track's rest at the end: some thirty bytes a face."""
+    """Gathers a clip's measures, to know each track's rest at the end: some hundred bytes a face."""
 
     def __init__(self) -> None:
-        self._seen: dict[int, list[tuple[float, Float32Array]]] = {}
+        self._seen: dict[int, list[tuple[int, float, Float32Array]]] = {}
 
     def add(self, faces: Sequence[FaceRow]) -> None:
         """The faces of the next frame."""
         for face in faces:
             if face.measures is not None:
-                self._seen.setdefault(face.track, []).append((face.pts_ms, face.measures))
+                self._seen.setdefault(face.track, []).append((face.frame, face.pts_ms, face.measures))
 
-    def rests(self) -> dict[int, Float32Array]:
-        """The rest of each track that was seen for long enough, by its number."""
-        found = {
-            track: own_rest([ms for ms, _ in seen], np.stack([measures for _, measures in seen]))
-            for track, seen in self._seen.items()
-        }
-        return {track: rest for track, rest in found.items() if rest is not None}
+    def tracks(self) -> dict[int, RestingTrack]:
+        """The tracks that were seen for long enough, by number."""
+        found = {track: RestingTrack.of(seen) for track, seen in self._seen.items()}
+        return {number: track for number, track in found.items() if track is not None}
 
 
-def against_rest(analyzer: Analyzer, rests: Mapping[int, Float32Array], faces: Sequence[FaceRow]) -> list[FaceRow]:
-    """The faces in their order, those of the tracks in `rests` decided anew."""
+def against_rest(analyzer: Analyzer, tracks: Mapping[int, RestingTrack], faces: Sequence[FaceRow]) -> list[FaceRow]:
+    """The faces in their order, those of the tracks in `tracks` decided anew."""
     decided = list(faces)
-    for track, rest in rests.items():
-        mine = [i for i, face in enumerate(faces) if face.track == track and face.measures is not None]
+    for number, track in tracks.items():
+        mine = [i for i, face in enumerate(faces) if face.track == number and face.frame in track.measures]
         if not mine:
             continue
         chance, active = analyzer.against_rest(
-            rest,
-            np.stack([measures for i in mine if (measures := faces[i].measures) is not None]),
+            track.rest,
+            np.stack([track.measures[faces[i].frame] for i in mine]),
             np.stack([faces[i].landmarks for i in mine]),
             np.stack([faces[i].au_score for i in mine]),
             (np.stack([faces[i].au_probability for i in mine]), np.stack([faces[i].au_active for i in mine])),
@@ -74,17 +95,17 @@ def settle(analyzer: Analyzer, results: ResultRepository, job: Job, on_activity:
     Returns:
         How many tracks have a rest of their own.
     """
-    rests = {}
-    for track in results.tracks(job):
-        rest = own_rest(*results.measures(job, track.track))
-        if rest is not None:
-            rests[track.track] = rest
-            results.set_rest(job, track.track, rest)
+    resting = {}
+    for row in results.tracks(job):
+        track = RestingTrack.of(results.measures(job, row.track))
+        if track is not None:
+            resting[row.track] = track
+            results.set_rest(job, row.track, track.rest)
         on_activity()
     after = None
-    while rests and (page := results.frames_page(job, after, _FRAMES_AT_ONCE)):
-        faces = [face for frame in page for face in frame.faces if face.track in rests]
-        results.decide(job, against_rest(analyzer, rests, faces))
+    while resting and (page := results.frames_page(job, after, _FRAMES_AT_ONCE)):
+        faces = [face for frame in page for face in frame.faces if face.track in resting]
+        results.decide(job, against_rest(analyzer, resting, faces))
         after = page[-1].frame
         on_activity()
-    return len(rests)
+    return len(resting)

@@ -33,9 +33,9 @@ from service.cli.spool import Spool
 
 if TYPE_CHECKING:
     from model.analyzer import Analyzer
-    from model.values import Float32Array
     from service.exports.formats import Format
     from service.exports.recording import ExportFrame
+    from worker.rest import RestingTrack
 
 _FRAMES_AT_ONCE = 500
 
@@ -148,7 +148,7 @@ class _Run:
                         spool.add(ExportFrame(frame.index, frame.pts_ms, rows, clip.name, info.width, info.height))
                         faces += len(rows)
                         bar.advance(bar.task_ids[0])
-                held = _against_rest(spool, analyzer, gatherer.rests())
+                held = _against_rest(spool, analyzer, gatherer.tracks())
                 write_file(task.target, self._chosen, held, recording)
                 frames = len(spool)
         except VideoError as error:
@@ -163,13 +163,13 @@ class _Run:
 
 
 def _against_rest(
-    frames: Iterable[ExportFrame], analyzer: Analyzer, rests: Mapping[int, Float32Array]
+    frames: Iterable[ExportFrame], analyzer: Analyzer, tracks: Mapping[int, RestingTrack]
 ) -> Iterator[ExportFrame]:
     """The frames of a clip, now that it is known how each person rests in it."""
     from worker.rest import against_rest
 
     waiting = iter(frames)
     while chunk := list(islice(waiting, _FRAMES_AT_ONCE)):
-        faces = iter(against_rest(analyzer, rests, [face for frame in chunk for face in frame.faces]))
+        faces = iter(against_rest(analyzer, tracks, [face for frame in chunk for face in frame.faces]))
         for frame in chunk:
             yield replace(frame, faces=tuple(islice(faces, len(frame.faces))))

@@ -68,7 +68,8 @@ async def read_frames(
     """Frames in order with their faces; a frame without a face keeps its place.
 
     As JSON in pages: follow `next` until it is null. As NDJSON the whole job at once, streamed: one frame a line.
-    A running job gives the frames that are stored so far.
+    A running job gives the frames that are stored so far; AU1, AU2, AU4 and AU7 may change with its end, when they are
+    held against each person's own rest.
     """
     if format is FramesFormat.NDJSON or (format is None and accept is not None and NDJSON in accept):
         await service.job_or_raise(context, caller.tenant, job_id)
@@ -159,7 +160,8 @@ async def see_timeline(
 ) -> Response:
     """Times, boxes, scores and probabilities in columns, without landmarks and regions: a long clip in little space.
 
-    In pages: follow `next` until it is null. A running job gives the frames that are stored so far.
+    In pages: follow `next` until it is null. A running job gives the frames that are stored so far; AU1, AU2, AU4 and
+    AU7 may change with its end, when they are held against each person's own rest.
     """
     return await compact_json(request, await timeline_page(context, caller.tenant, job_id, after, limit))
 

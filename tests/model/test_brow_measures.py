@@ -10,13 +10,10 @@ from hypothesis import strategies as st
 from model.brow_measures import (
     MEASURES,
     MEASURES_OF_AU,
-    REST_FACES,
-    REST_MS,
     RIGID_3D,
     brow_measures,
     measures_of,
     nodded,
-    own_rest,
     resting_reference,
     upright,
 )
@@ -140,29 +137,3 @@ def test_faces_without_depth_or_on_one_spot_are_not_measured() -> None:
 
 def test_every_named_measure_exists() -> None:
     assert {name for signs in MEASURES_OF_AU.values() for name in signs} <= set(MEASURES)
-
-
-def test_rest_is_what_a_face_does_most_of_the_time() -> None:
-    measures = np.tile(np.arange(len(MEASURES), dtype=np.float64), (60, 1))
-    measures[20:40] += 5  # a third of the time something moves
-    measures[50] = np.nan
-    rest = own_rest(np.arange(60) * 40.0, measures)
-    assert rest is not None
-    np.testing.assert_array_equal(rest, np.arange(len(MEASURES)))
-
-
-@pytest.mark.parametrize(
-    ("faces", "step_ms", "unmeasured", "known"),
-    [
-        (REST_FACES, REST_MS / (REST_FACES - 1), 0, True),
-        (REST_FACES - 1, REST_MS, 0, False),
-        (100, (REST_MS - 1) / 99, 0, False),
-        (100, REST_MS / 50, 60, False),  # measured for too short a time
-        (100, REST_MS, 100, False),
-        (0, 1.0, 0, False),
-    ],
-)
-def test_rest_takes_some_time_to_know(faces: int, step_ms: float, unmeasured: int, known: bool) -> None:
-    measures = np.zeros((faces, len(MEASURES)))
-    measures[:unmeasured] = np.nan
-    assert (own_rest(np.arange(faces) * step_ms, measures) is not None) == known

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from model.analyzer import Analyzer
-from model.brow_measures import MEASURES, REST_MS
+from model.brow_measures import MEASURES
+from model.own_rest import REST_MS
 from model.values import UInt8Array
-from worker.rest import RestGatherer, against_rest
+from worker.rest import RestGatherer, RestingTrack, against_rest
 from worker.store.records import FaceRow
 
 MakeRow = Callable[..., FaceRow]
@@ -53,17 +54,23 @@ def test_tracks_rest_apart(make_row: MakeRow) -> None:
         gatherer.add([make_row(frame, 0, moved), make_row(frame, 1, 0.5), replace(make_row(frame, 2), measures=None)])
     for frame in range(LONG - 1):
         gatherer.add([make_row(frame, 3)])  # seen for too short a time
-    rests = gatherer.rests()
-    assert set(rests) == {0, 1}
-    np.testing.assert_allclose(rests[1] - rests[0], 0.5, atol=1e-5)
-    assert RestGatherer().rests() == {}
+    tracks = gatherer.tracks()
+    assert set(tracks) == {0, 1}
+    np.testing.assert_allclose(tracks[1].rest - tracks[0].rest, 0.5, atol=1e-5)
+    assert set(tracks[0].measures) == set(range(LONG))
+    assert RestGatherer().tracks() == {}
 
 
 def test_faces_of_several_tracks_are_decided_in_their_order(tiny_analyzer: Analyzer, make_row: MakeRow) -> None:
     rest = make_row(0).measures
     assert rest is not None
     faces = [make_row(0, 0, 0.2), make_row(0, 1, 0.2), make_row(1, 0, -0.2), replace(make_row(1, 1), measures=None)]
-    decided = against_rest(tiny_analyzer, {0: rest, 1: rest + np.float32(0.2), 7: rest}, faces)
+    tracks = {
+        0: RestingTrack(rest, {0: rest + np.float32(0.2), 1: rest - np.float32(0.2)}),
+        1: RestingTrack(rest + np.float32(0.2), {0: rest + np.float32(0.2)}),
+        7: RestingTrack(rest, {0: rest}),
+    }
+    decided = against_rest(tiny_analyzer, tracks, faces)
     assert [(face.frame, face.track) for face in decided] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     high, level, low, unmeasured = (face.au_probability[0] for face in decided)
     assert low < level < high
@@ -73,7 +80,22 @@ def test_faces_of_several_tracks_are_decided_in_their_order(tiny_analyzer: Analy
         np.testing.assert_array_equal(before.au_probability[1:], after.au_probability[1:])
         np.testing.assert_array_equal(before.au_score, after.au_score)
     assert against_rest(tiny_analyzer, {}, faces) == faces
-    assert against_rest(tiny_analyzer, {0: rest}, []) == []
+    assert against_rest(tiny_analyzer, tracks, []) == []
+
+
+def test_a_blink_is_gone_from_what_lids_are_held_against(make_row: MakeRow) -> None:
+    gatherer, lids = RestGatherer(), MEASURES.index("lids_open")
+    for frame in range(LONG):
+        row = make_row(frame)
+        assert row.measures is not None
+        if frame in (20, 21, 22):
+            closed = row.measures.copy()
+            closed[lids] = 0
+            row = replace(row, measures=closed)
+        gatherer.add([row])
+    track, own = gatherer.tracks()[0], make_row(0).measures
+    assert own is not None
+    assert {round(float(measures[lids] / own[lids]), 3) for measures in track.measures.values()} == {1.0}
 
 
 def test_measures_are_those_of_the_model(make_row: MakeRow) -> None:

@@ -124,13 +124,13 @@ def _same_decisions(stored: list[FrameRow], expected: list[FrameResult], analyze
     rows = [row for frame in expected for row in face_rows(frame.index, frame.pts_ms, frame.faces)]
     gatherer = RestGatherer()
     gatherer.add(rows)
-    rests = gatherer.rests()
-    wanted = against_rest(analyzer, rests, rows)
+    tracks = gatherer.tracks()
+    wanted = against_rest(analyzer, tracks, rows)
     for face, row in zip([face for frame in stored for face in frame.faces], wanted, strict=True):
         np.testing.assert_allclose(face.au_probability, row.au_probability, atol=2e-3)
         clear = np.abs(row.au_probability - 0.5) > 0.01
         np.testing.assert_array_equal(face.au_active[clear], row.au_active[clear])
-    return rests
+    return {number: track.rest for number, track in tracks.items()}
 
 
 def test_a_clip_is_stored_frame_by_frame(running, clip: Path, tiny_analyzer: Analyzer) -> None:

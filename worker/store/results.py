@@ -14,7 +14,7 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
-from model.values import Float32Array, Float64Array
+from model.values import Float32Array
 from worker.store import roi_codec
 from worker.store.database import driver_connection
 from worker.store.records import FaceRow, FrameResult, FrameRow, Job, RoiStorage, TrackRow
@@ -173,15 +173,15 @@ class ResultRepository:
         query = sa.select(tracks).where(tracks.c.job_id == job.id).order_by(tracks.c.track)
         return [track_of(row) for row in self._connection.execute(query)]
 
-    def measures(self, job: Job, track: int) -> tuple[Float64Array, Float32Array]:
-        """Times (F,) in milliseconds and measures (F, Q) of a track's faces that have some, in order."""
+    def measures(self, job: Job, track: int) -> list[tuple[int, float, Float32Array]]:
+        """Frame, time in milliseconds and measures (Q,) of a track's faces that have some, in order."""
         query = (
-            sa.select(face_frames.c.pts_ms, face_frames.c.measures)
+            sa.select(face_frames.c.frame, face_frames.c.pts_ms, face_frames.c.measures)
             .where(face_frames.c.job_id == job.id, face_frames.c.track == track, face_frames.c.measures.is_not(None))
             .order_by(face_frames.c.frame)
         )
-        rows = self._connection.execute(query).all()
-        return np.array([row.pts_ms for row in rows], np.float64), np.array([row.measures for row in rows], np.float32)
+        rows = self._connection.execute(query)
+        return [(row.frame, row.pts_ms, np.array(row.measures, np.float32)) for row in rows]
 
     def set_rest(self, job: Job, track: int, rest: Float32Array) -> None:
         """Store what a track's measures are at rest."""

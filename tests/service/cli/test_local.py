@@ -196,9 +196,9 @@ def test_brows_in_a_clip_are_held_against_its_own_rest(run: Run, tmp_path: Path,
     single = [row for f in analyze_video(clip, tiny_analyzer) for row in face_rows(f.index, f.pts_ms, f.faces)]
     gatherer = RestGatherer()
     gatherer.add(single)
-    rests = gatherer.rests()
-    assert set(rests) == {0, 1}
-    rested = against_rest(tiny_analyzer, rests, single)
+    tracks = gatherer.tracks()
+    assert set(tracks) == {0, 1}
+    rested = against_rest(tiny_analyzer, tracks, single)
     assert len(written) == len(rested) == 220
     for row in rested:
         for code, chance in zip(("AU1", "AU12", "AU25"), row.au_probability, strict=True):

@@ -82,10 +82,10 @@ def test_measures_of_a_track_and_its_rest(engine: sa.Engine, make_video_job: Mak
         repository = ResultRepository(connection)
         repository.copy_frames(job, results)
         repository.copy_frames(other, results[:1])
-        times, measures = repository.measures(job, 0)
-        np.testing.assert_array_equal(times, [0, 80])
+        frames, times, measures = zip(*repository.measures(job, 0), strict=True)
+        assert (frames, times) == ((0, 2), (0.0, 80.0))
         np.testing.assert_array_equal(measures, [results[0].faces[0][1].measures, results[2].faces[1][1].measures])
-        assert [len(values) for values in repository.measures(job, 1)] == [0, 0]
+        assert repository.measures(job, 1) == []
         repository.set_rest(job, 0, measures[0])
         rests = [track.rest for track in repository.tracks(job)]
         assert rests[0] is not None
