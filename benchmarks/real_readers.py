@@ -27,7 +27,7 @@ class Reader:
     @property
     def joint(self) -> bool:
         """Whether a reading of the landmarks joins the network's score."""
-        return self.analyzer.reads_landmarks
+        return self.analyzer.decides_by == "both"
 
     def value(self, prediction: AuPrediction) -> Float32Array:
         """What faces are ranked by, (K,): the network's score, or the probability where the landmarks join it."""

@@ -122,9 +122,9 @@ class Analyzer:
         return self.checkpoint.manifest.au_codes
 
     @property
-    def reads_landmarks(self) -> bool:
-        """Whether probability and decision come from both readings."""
-        return self._landmarks is not None
+    def decides_by(self) -> Literal["network", "both"]:
+        """What probability and decision come from, see `Reading`."""
+        return "network" if self._landmarks is None else "both"
 
     def faces(self, rgb: UInt8Array) -> list[Face]:
         """The faces of a picture (H, W, 3) uint8 RGB, largest first."""

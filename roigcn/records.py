@@ -250,6 +250,7 @@ class Job:
         error: why it failed.
         warnings: what to know of a job that went well, such as a truncated file.
         created_at: when it was submitted; the others when it began, ended and will be deleted.
+        reading: what decides, `network` or `both` with the reading of landmarks; None until a worker has taken it up.
     """
 
     id: str
@@ -266,6 +267,7 @@ class Job:
     started_at: datetime | None
     finished_at: datetime | None
     expires_at: datetime | None
+    reading: str | None = None
 
     @property
     def final(self) -> bool:

@@ -58,6 +58,10 @@ class Context:
             self._checkpoints[job.checkpoint_id] = record
         return self._checkpoints[job.checkpoint_id]
 
+    def reading_of(self, job: Job) -> str:
+        """What decided a job's Action Units; the present setting for jobs that no worker or an earlier version read."""
+        return job.reading or self.settings.reading
+
 
 def current_context(request: Request) -> Context:
     """The context of the app that answers the request."""

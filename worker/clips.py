@@ -150,6 +150,7 @@ class _ClipRun:
             ClaimRepository(connection).describe(
                 job,
                 checkpoint_id=loaded.checkpoint.id,
+                reading=loaded.analyzer.decides_by,
                 width=info.width,
                 height=info.height,
                 frames_total=info.frames,

@@ -140,7 +140,11 @@ def _store(runtime: Runtime, outcomes: Sequence[tuple[Job, _Done | JobError]]) -
                         claims.fail(job, outcome)
                         continue
                     state = claims.describe(
-                        job, checkpoint_id=outcome.loaded.checkpoint.id, width=outcome.width, height=outcome.height
+                        job,
+                        checkpoint_id=outcome.loaded.checkpoint.id,
+                        reading=outcome.loaded.analyzer.decides_by,
+                        width=outcome.width,
+                        height=outcome.height,
                     )
                     if state is JobState.CANCELLING:
                         claims.cancelled(job)

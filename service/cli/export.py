@@ -98,9 +98,7 @@ def recording_of(analyzer: Analyzer, kind: JobKind, name: str, events: EventOpti
         checkpoint=analyzer.checkpoint.ref,
         made_at=datetime.now(UTC),
         synthetic_only=manifest.training.synthetic_only,
-        thresholds=decision_thresholds(
-            manifest.model_dump(mode="json"), "both" if analyzer.reads_landmarks else "network"
-        ),
+        thresholds=decision_thresholds(manifest.model_dump(mode="json"), analyzer.decides_by),
         events=events,
     )
 

@@ -128,7 +128,7 @@ def _recording(connection: sa.Connection, context: Context, tenant: str, job_id:
     job = JobRepository(connection).get_or_raise(tenant, job_id)
     media = MediaRepository(connection).get(tenant, job.media_id) if job.media_id else None
     record = context.checkpoint_of(connection, job)
-    described = _describe(job, record, context.settings.reading)
+    described = _describe(job, record, context.reading_of(job))
     if media is None:
         return described, job
     return replace(

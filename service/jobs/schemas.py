@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -65,6 +65,7 @@ JOB_ANSWER_EXAMPLE: dict[str, Any] = {
         "fps": 25.0,
         "duration_ms": 30000.0,
     },
+    "reading": "both",
     "attempts": 1,
     "error": None,
     "warnings": [],
@@ -91,6 +92,10 @@ class JobAnswer(BaseModel):
     progress: Progress
     options: dict[str, Any]
     checkpoint: CheckpointBlock | None = Field(description="The network that the job uses to its end")
+    reading: Literal["network", "both"] | None = Field(
+        description="What decides: the paper's network alone, or both with the reading of landmarks; null before a "
+        "worker has taken the job up"
+    )
     media: JobMedia | None = Field(description="null when the job's media is not kept")
     attempts: int = Field(description="How often a worker took it up")
     error: JobProblem | None

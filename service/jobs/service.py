@@ -177,6 +177,7 @@ def _view(context: Context, connection: sa.Connection, job: Job) -> JobAnswer:
         progress=Progress(frames_done=job.frames_done, frames_total=job.frames_total, fraction=fraction),
         options=job.options.to_json(),
         checkpoint=None if checkpoint is None else checkpoint_block(checkpoint),
+        reading="network" if job.reading == "network" else "both" if job.reading else None,
         media=None if media is None else _media(media),
         attempts=job.attempts,
         error=None if job.error is None else JobProblem(type=job.error.slug, detail=job.error.detail),

@@ -179,7 +179,9 @@ class Store:
             checkpoint = CheckpointRepository(connection).register(
                 "tiny", "1", "ab" * 32, AU_CODES, {"training": {"data": "rendered faces", "synthetic_only": True}}
             )
-            claims.describe(job, checkpoint_id=checkpoint.id, width=100, height=100, frames_total=len(results))
+            claims.describe(
+                job, checkpoint_id=checkpoint.id, reading="both", width=100, height=100, frames_total=len(results)
+            )
             claims.progress(job, len(results), lease_seconds=60)
             ResultRepository(connection).copy_frames(job, results)
         return job

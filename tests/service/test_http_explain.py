@@ -53,7 +53,7 @@ def analysed(
         queued = jobs.create_image_job(tenant, picture, JobOptions(store=store), deadline_seconds=60)
         (claimed,) = claims.claim_images(1, queued.id, 60)
         job = claimed.job
-        claims.describe(job, checkpoint_id=record.id, width=512, height=512)
+        claims.describe(job, checkpoint_id=record.id, reading="both", width=512, height=512)
         ResultRepository(connection).copy_frames(job, [FrameResult(0, 0.0, ((found, prediction),))])
         return claims.finish(job, frames_total=1)
 

@@ -45,7 +45,7 @@ def picture(store: Store, tenant: str) -> Job:
         claims = ClaimRepository(connection)
         (job,) = [held.job for held in claims.claim_images(100, uuid4(), 60) if held.job.id == created.id]
         checkpoint = CheckpointRepository(connection).register("tiny", "1", "ab" * 32, AU_CODES, {})
-        claims.describe(job, checkpoint_id=checkpoint.id, width=100, height=100, frames_total=1)
+        claims.describe(job, checkpoint_id=checkpoint.id, reading="both", width=100, height=100, frames_total=1)
         claims.progress(job, 1, lease_seconds=60)
         ResultRepository(connection).copy_frames(job, clip(1))
         return claims.finish(job, frames_total=1)
@@ -133,6 +133,28 @@ def test_events_as_json(client: httpx.Client, store: Store) -> None:
     assert client.get(f"/jobs/{job.id}/au-events?min_ms=300").json()["events"] == []
     median = client.get(f"/jobs/{job.id}/au-events?baseline=median&on=0.8").json()
     assert (len(median["events"]), median["thresholds"]["AU1"]) == (1, {"on": 0.8, "off": 0.56})
+
+
+@pytest.mark.parametrize(("reading", "threshold"), [("network", 0.3), ("both", 0.7), (None, 0.7)])
+def test_thresholds_are_those_of_the_reading_that_the_job_was_analysed_with(
+    client: httpx.Client, store: Store, reading: str | None, threshold: float
+) -> None:
+    """Whatever the service is set to now; a job of an earlier version, which did not say, follows the setting."""
+    job = store.finished(smiling(12, range(5, 12)))
+    manifest = {
+        "au_codes": list(AU_CODES),
+        "thresholds": dict.fromkeys(AU_CODES, 0.3),
+        "landmark_opinion": {"thresholds": dict.fromkeys(AU_CODES, 0.7)},
+    }
+    with store.server.engine.begin() as connection:
+        record = CheckpointRepository(connection).register(f"read-{reading}", "1", "cd" * 32, AU_CODES, manifest)
+        values = {"checkpoint": record.id, "reading": reading, "id": job.id}
+        connection.execute(
+            sa.text("UPDATE jobs SET checkpoint_id = :checkpoint, reading = :reading WHERE id = :id"), values
+        )
+    answer = client.get(f"/jobs/{job.id}/au-events").json()
+    assert answer["thresholds"]["AU12"]["on"] == threshold
+    assert client.get(f"/jobs/{job.id}").json()["reading"] == reading
 
 
 def test_events_of_a_clip_without_frames_and_of_a_waiting_one(client: httpx.Client, store: Store) -> None:

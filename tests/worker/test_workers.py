@@ -69,6 +69,7 @@ def test_pictures_are_analysed_in_batches(running, astronaut: UInt8Array, tiny_a
     done = [running.wait(job) for job in jobs]
     assert {job.state for job in done} == {JobState.SUCCEEDED}
     assert {(job.width, job.height, job.frames_done, job.frames_total) for job in done} == {(512, 512, 1, 1)}
+    assert {job.reading for job in done} == {"both"}
     assert len({job.finished_at for job in done}) <= 2  # one transaction, one time: a batch
     ((face, au),) = tiny_analyzer.analyze(astronaut)
     with running.engine.connect() as connection:
@@ -141,6 +142,7 @@ def test_a_clip_is_stored_frame_by_frame(running, clip: Path, tiny_analyzer: Ana
         events = [JobEvent.parse(note.payload) for note in listener.notifies(timeout=0.5)]
     assert (done.state, done.frames_done, done.frames_total) == (JobState.SUCCEEDED, 36, 36)
     assert (done.width, done.height, done.warnings, done.error) == (480, 256, (), None)
+    assert done.reading == "both"
     progress = [event.frames_done for event in events if event.job == job.id]
     assert progress == sorted(progress)
     assert len(set(progress)) >= 5  # it moved

@@ -100,7 +100,7 @@ class ClaimRepository:
         return self._change(job, values).state
 
     def describe(
-        self, job: Job, *, checkpoint_id: UUID, width: int, height: int, frames_total: int | None = None
+        self, job: Job, *, checkpoint_id: UUID, reading: str, width: int, height: int, frames_total: int | None = None
     ) -> JobState:
         """Record what the worker learnt when it opened the picture or clip.
 
@@ -110,7 +110,7 @@ class ClaimRepository:
         Raises:
             LeaseLostError: roll back.
         """
-        values: dict[str, Any] = {"checkpoint_id": checkpoint_id, "width": width, "height": height}
+        values: dict[str, Any] = {"checkpoint_id": checkpoint_id, "reading": reading, "width": width, "height": height}
         if frames_total is not None:
             values["frames_total"] = frames_total
         return self._change(job, values).state

@@ -94,6 +94,8 @@ class Job:
     a claim gave carries the lease that fences the worker's writes.
 
     Attributes:
+        reading: `network`, or `both` where the reading of landmarks joins in; None until a worker has taken it up, and
+            for jobs of earlier versions.
         frames_done: frames committed.
         frames_total: the container's own count or an estimate until the job has succeeded, then the exact count.
         width: of the upright picture, pixels; None until a worker has opened it.
@@ -113,6 +115,7 @@ class Job:
     options: JobOptions
     media_id: UUID | None
     checkpoint_id: UUID | None
+    reading: str | None
     frames_done: int
     frames_total: int | None
     width: int | None

@@ -79,6 +79,7 @@ jobs = sa.Table(
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("media_id", pg.UUID(as_uuid=True), sa.ForeignKey("media.id", ondelete="SET NULL")),
     sa.Column("checkpoint_id", pg.UUID(as_uuid=True), sa.ForeignKey("checkpoints.id")),
+    sa.Column("reading", sa.Text),  # network or both; null until a worker has taken it up
     sa.Column("options", pg.JSONB, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("frames_done", sa.BigInteger, nullable=False, server_default="0"),

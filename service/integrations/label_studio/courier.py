@@ -226,7 +226,7 @@ class _Courier:
         results = await run_in_threadpool(clip_results, config, medium, clip, errand.fps, secrets.token_hex(3))
         if wrong := problems_of(config, results):
             raise LabelStudioError(f"the results do not fit the configuration ({wrong[0]})", lasting=True)
-        version = model_version(checkpoint.manifest, config, context.settings.reading)
+        version = model_version(checkpoint.manifest, config, context.reading_of(job))
         there = await context.label_studio.predictions(errand.task)
         if not any(prediction.get("model_version") == version for prediction in there):
             await context.label_studio.add_prediction(
@@ -270,7 +270,7 @@ def _read_clip(connection: sa.Connection, context: Context, job: Job) -> tuple[C
         height=job.height or 0,
         duration_ms=media.duration_ms if media else None,
         au_codes=checkpoint.au_codes,
-        thresholds=decision_thresholds(checkpoint.manifest, context.settings.reading),
+        thresholds=decision_thresholds(checkpoint.manifest, context.reading_of(job)),
     )
     for row in ResultRepository(connection).stream_frames(job):
         clip.add(row.frame, row.pts_ms, row.faces)

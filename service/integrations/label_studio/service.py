@@ -232,7 +232,7 @@ def _read(connection: sa.Connection, context: Context, job: Job) -> _Analysed:
         au_codes=checkpoint.au_codes,
         crop_scale=CropRule.model_validate(checkpoint.manifest.get("crop", {})).scale,
     )
-    return _Analysed(picture, checkpoint.manifest, context.settings.reading)
+    return _Analysed(picture, checkpoint.manifest, context.reading_of(job))
 
 
 def _prediction(config: LabelConfig, medium: Medium, analysed: _Analysed, faces: range, *, whole: bool) -> Prediction:

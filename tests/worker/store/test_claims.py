@@ -119,7 +119,7 @@ def test_a_live_lease_is_left_alone_and_renewed(engine: sa.Engine, make_video_jo
         lambda claims, job: claims.fail(job, JobError("media-unreadable", "no")),
         lambda claims, job: claims.cancelled(job),
         lambda claims, job: claims.release(job),
-        lambda claims, job: claims.describe(job, checkpoint_id=None, width=1, height=1),
+        lambda claims, job: claims.describe(job, checkpoint_id=None, reading="both", width=1, height=1),
     ],
 )
 @pytest.mark.parametrize("loss", ["taken over", "requeued", "deleted", "finished", "never held"])
@@ -153,12 +153,13 @@ def test_the_ends_of_a_job(engine: sa.Engine, make_video_job: Callable[..., Job]
         good, bad = claims.claim_video(ME, 60), claims.claim_video(ME, 60)
         assert good is not None
         assert bad is not None
-        claims.describe(good, checkpoint_id=checkpoint.id, width=640, height=480, frames_total=11)
+        claims.describe(good, checkpoint_id=checkpoint.id, reading="both", width=640, height=480, frames_total=11)
         done = claims.finish(good, frames_total=10, warnings=["the file is truncated"])
         failed = claims.fail(bad, JobError("media-too-long", "too long"))
     assert done.frames_done == 10
     assert (done.state, done.frames_total, done.width, done.height) == (JobState.SUCCEEDED, 10, 640, 480)
     assert (done.checkpoint_id, done.warnings, done.lease) == (checkpoint.id, ("the file is truncated",), None)
+    assert (good.reading, done.reading) == (None, "both")
     assert (failed.state, failed.error) == (JobState.FAILED, JobError("media-too-long", "too long"))
 
 
