@@ -114,6 +114,7 @@ class Client(_Settings):
         faces: Faces = "all",
         store: bool = True,
         checkpoint: str | None = None,
+        neutral: JobLike | None = None,
     ) -> Detection:
         """Read the Action Units of a picture.
 
@@ -123,8 +124,10 @@ class Client(_Settings):
             faces: all of them, or the largest one.
             store: keep picture and result on the server, for overlays and maps; False leaves nothing behind.
             checkpoint: `name` or `name:version`; default the active one.
+            neutral: a stored picture of the same person at rest; the brows and lids of the largest face are compared.
         """
-        return self._showing(self._driver.run(flows.detect(self._contact, image, roi, faces, store, checkpoint)))
+        options = flows.analysis(roi, faces, checkpoint, neutral)
+        return self._showing(self._driver.run(flows.detect(self._contact, image, options, store)))
 
     def submit(
         self,
@@ -133,6 +136,7 @@ class Client(_Settings):
         roi: Roi = "full",
         faces: Faces = "all",
         checkpoint: str | None = None,
+        neutral: JobLike | None = None,
         name: str | None = None,
         idempotency_key: str | None = None,
         progress: bool | UploadReport = True,
@@ -144,12 +148,13 @@ class Client(_Settings):
             roi: what to keep of the ROI maps: `full`, `peaks` or `none`.
             faces: all of each frame, or the largest one.
             checkpoint: `name` or `name:version`; default the active one.
+            neutral: a stored picture at rest of the person who is seen most; brows and lids are held against it.
             name: shown for the job; default the file's own.
             idempotency_key: the same key and clip give the same job, however often they are sent, also by another
                 program; default one for this call, so that a broken upload that is repeated makes one job.
             progress: a bar on the terminal, or a function that takes bytes sent and bytes in all.
         """
-        options = {"roi": roi, "faces": faces, "checkpoint": checkpoint}
+        options = flows.analysis(roi, faces, checkpoint, neutral)
         with upload_bar(progress, name or video_name(video)) as report:
             return self._driver.run(flows.submit(self._contact, video, options, idempotency_key, name, report))
 
@@ -314,9 +319,11 @@ class AsyncClient(_Settings):
         faces: Faces = "all",
         store: bool = True,
         checkpoint: str | None = None,
+        neutral: JobLike | None = None,
     ) -> Detection:
         """`Client.detect`."""
-        return self._showing(await self._driver.run(flows.detect(self._contact, image, roi, faces, store, checkpoint)))
+        options = flows.analysis(roi, faces, checkpoint, neutral)
+        return self._showing(await self._driver.run(flows.detect(self._contact, image, options, store)))
 
     async def submit(
         self,
@@ -325,12 +332,13 @@ class AsyncClient(_Settings):
         roi: Roi = "full",
         faces: Faces = "all",
         checkpoint: str | None = None,
+        neutral: JobLike | None = None,
         name: str | None = None,
         idempotency_key: str | None = None,
         progress: bool | UploadReport = True,
     ) -> Job:
         """`Client.submit`. The clip's file is read on the event loop, 64 kB at a time."""
-        options = {"roi": roi, "faces": faces, "checkpoint": checkpoint}
+        options = flows.analysis(roi, faces, checkpoint, neutral)
         with upload_bar(progress, name or video_name(video)) as report:
             return await self._driver.run(flows.submit(self._contact, video, options, idempotency_key, name, report))
 

@@ -61,11 +61,19 @@ def job_id(job: JobLike) -> str:
         raise ValueError(f"{str(job)!r} is no job's id; ids look like 019a1f3e-7a52-7c11-9e0b-5d1f6f1f2a10") from None
 
 
-def detect(
-    contact: Contact, image: ImageLike, roi: str, faces: str, store: bool, checkpoint: str | None
-) -> Flow[Detection]:
+def analysis(roi: str, faces: str, checkpoint: str | None, neutral: JobLike | None) -> dict[str, str | None]:
+    """How a picture or clip is to be analysed, as query parameters.
+
+    Raises:
+        ValueError: as `job_id`.
+    """
+    rest = None if neutral is None else job_id(neutral)
+    return {"roi": roi, "faces": faces, "checkpoint": checkpoint, "neutral": rest}
+
+
+def detect(contact: Contact, image: ImageLike, options: Mapping[str, str | None], store: bool) -> Flow[Detection]:
     """`POST /detect`."""
-    params = {"roi": roi, "faces": faces, "store": "true" if store else "false", "checkpoint": checkpoint}
+    params = {**options, "store": "true" if store else "false"}
     # Not repeated when its answer is lost: the first one may be stored, and a second one would stand beside it.
     call = Call("POST", "/detect", params, files={"image": picture_file(image)}, repeatable=not store)
     return _DETECTION.validate_json((yield from fetch(contact, call)))

@@ -10,8 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
+import numpy as np
+
 from model.image import ImageError, read_image
-from model.values import Crop, Face
+from model.values import AuPrediction, Crop, Face
+from worker.rest import against_neutral
 from worker.runtime import Loaded, Runtime
 from worker.store.claims import ClaimRepository
 from worker.store.errors import LeaseLostError
@@ -122,11 +125,20 @@ def _predict(
                 loaded,
                 found.width,
                 found.height,
-                FrameResult(0, 0.0, tuple((face, next(predictions)) for face in found.faces)),
+                FrameResult(0, 0.0, _held(loaded, job, [(face, next(predictions)) for face in found.faces])),
             ),
         )
         for job, found in batch
     ]
+
+
+def _held(
+    loaded: Loaded, job: Job, found: Sequence[tuple[Face, AuPrediction]]
+) -> tuple[tuple[Face, AuPrediction], ...]:
+    """The faces as the job's options want them, against the rest of a neutral picture if there is one."""
+    if job.options.rest is None:
+        return tuple(found)
+    return tuple(against_neutral(loaded.analyzer, found, np.array(job.options.rest, np.float32)))
 
 
 def _store(runtime: Runtime, outcomes: Sequence[tuple[Job, _Done | JobError]]) -> None:

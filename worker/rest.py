@@ -1,6 +1,6 @@
-"""At a clip's end: Action Units decided anew against how each person rests in that clip.
+"""Action Units decided anew against how a person rests: in that clip, at its end, or on a neutral picture.
 
-Until then the faces of a clip are read as single pictures are, as the rest of a person is not known before.
+Until its end the faces of a clip are read as single pictures are, as the rest of a person is not known before.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model.own_rest import own_rest, without_blinks
-from model.values import Float32Array
+from model.values import AuPrediction, Face, Float32Array
 from worker.store.records import FaceRow, Job
 from worker.store.results import ResultRepository
 
@@ -35,12 +35,18 @@ class RestingTrack:
     measures: Mapping[int, Float32Array]
 
     @classmethod
-    def of(cls, seen: Sequence[tuple[int, float, Float32Array]]) -> RestingTrack | None:
-        """From frames, times and measures of one face in order; None if it was seen for too short a time."""
+    def of(
+        cls, seen: Sequence[tuple[int, float, Float32Array]], rest: Float32Array | None = None
+    ) -> RestingTrack | None:
+        """From frames, times and measures of one face in order; None if it was seen for too short a time.
+
+        With a rest that is known from elsewhere any time is enough.
+        """
         if not seen:
             return None
         frames, times, measures = zip(*seen, strict=True)
-        rest = own_rest(times, np.stack(measures))
+        if rest is None:
+            rest = own_rest(times, np.stack(measures))
         if rest is None:
             return None
         return cls(rest, dict(zip(frames, without_blinks(times, np.stack(measures), rest), strict=True)))
@@ -58,9 +64,10 @@ class RestGatherer:
             if face.measures is not None:
                 self._seen.setdefault(face.track, []).append((face.frame, face.pts_ms, face.measures))
 
-    def tracks(self) -> dict[int, RestingTrack]:
-        """The tracks that were seen for long enough, by number."""
-        found = {track: RestingTrack.of(seen) for track, seen in self._seen.items()}
+    def tracks(self, rest: Float32Array | None = None) -> dict[int, RestingTrack]:
+        """The tracks that were seen for long enough, by number; a rest that is known is that of the one seen most."""
+        main = max(self._seen, key=lambda number: len(self._seen[number]), default=None)
+        found = {number: RestingTrack.of(seen, rest if number == main else None) for number, seen in self._seen.items()}
         return {number: track for number, track in found.items() if track is not None}
 
 
@@ -83,6 +90,23 @@ def against_rest(analyzer: Analyzer, tracks: Mapping[int, RestingTrack], faces: 
     return decided
 
 
+def against_neutral(
+    analyzer: Analyzer, found: Sequence[tuple[Face, AuPrediction]], rest: Float32Array
+) -> list[tuple[Face, AuPrediction]]:
+    """The faces of a picture, largest first, of which the first is decided anew against that person's rest."""
+    if not found or (measures := found[0][1].measures) is None:
+        return list(found)
+    face, prediction = found[0]
+    chance, active = analyzer.against_rest(
+        rest,
+        measures[None],
+        face.landmarks[None],
+        prediction.score[None],
+        (prediction.probability[None], prediction.active[None]),
+    )
+    return [(face, replace(prediction, probability=chance[0], active=active[0])), *found[1:]]
+
+
 def settle(analyzer: Analyzer, results: ResultRepository, job: Job, on_activity: Callable[[], None]) -> int:
     """Decide the stored faces of a clip anew and store each track's rest; the caller commits.
 
@@ -95,9 +119,11 @@ def settle(analyzer: Analyzer, results: ResultRepository, job: Job, on_activity:
     Returns:
         How many tracks have a rest of their own.
     """
-    resting = {}
-    for row in results.tracks(job):
-        track = RestingTrack.of(results.measures(job, row.track))
+    resting, rows = {}, results.tracks(job)
+    main = max(rows, key=lambda row: row.frames, default=None)
+    for row in rows:
+        known = None if job.options.rest is None or row is not main else np.array(job.options.rest, np.float32)
+        track = RestingTrack.of(results.measures(job, row.track), known)
         if track is not None:
             resting[row.track] = track
             results.set_rest(job, row.track, track.rest)

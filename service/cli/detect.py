@@ -13,7 +13,8 @@ import typer
 from rich.table import Table
 
 from model.action_units import CATALOGUE
-from model.values import AuPrediction, Face
+from model.values import AuPrediction, Face, Float32Array
+from service.cli.neutral import NeutralPicture, rest_of
 from service.cli.output import Exit, atomic_path, fail, is_terminal, out, progress_bar, warn
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def detect(
         typer.Option("--overlay", help="Write a picture with boxes, AU bars and ROI maps: a file, or a folder."),
     ] = None,
     largest: Annotated[bool, typer.Option("--largest", help="Only the largest face.")] = False,
+    neutral: NeutralPicture = None,
     format_name: Annotated[
         str | None,
         typer.Option(
@@ -98,13 +100,16 @@ def detect(
         roigcn detect *.jpg --json > aus.ndjson
 
         roigcn detect *.jpg --out faces.coco.json
+
+        roigcn detect anna/*.jpg --neutral anna/neutral.jpg
     """
     _check_overlay(overlay, images)
     to_file = format_name is not None or result is not None
     if to_file:
         chosen, target = _check_file(format_name, result, images, overwrite, as_json)
     analyzer = open_analyzer(checkpoint, engine, device, data_dir)
-    pictures = _Pictures(images, analyzer, largest, overlay)
+    rest = None if neutral is None else rest_of(neutral, analyzer)
+    pictures = _Pictures(images, analyzer, largest, overlay, rest)
     if to_file:
         _write_file(target, chosen, pictures, analyzer)
     else:
@@ -160,15 +165,24 @@ class _Picture:
 class _Pictures:
     """Pictures, analysed as they are asked for; those that cannot be read are counted and left out."""
 
-    def __init__(self, paths: Sequence[Path], analyzer: Analyzer, largest: bool, overlay: Path | None) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        analyzer: Analyzer,
+        largest: bool,
+        overlay: Path | None,
+        rest: Float32Array | None,
+    ) -> None:
         self.paths = paths
         self.failed = 0
         self._analyzer = analyzer
         self._largest = largest
         self._overlay = overlay
+        self._rest = rest
 
     def __iter__(self) -> Iterator[_Picture]:
         from model.image import ImageError, read_image
+        from worker.rest import against_neutral
 
         with progress_bar("pictures", len(self.paths), "pictures") as bar:
             for path in self.paths:
@@ -180,6 +194,8 @@ class _Pictures:
                     bar.advance(bar.task_ids[0])
                     continue
                 found = self._analyzer.analyze(rgb)
+                if self._rest is not None:
+                    found = against_neutral(self._analyzer, found, self._rest)
                 if self._largest:
                     found = found[:1]
                 if self._overlay is not None:

@@ -48,6 +48,17 @@ def submit(
     watch_it: Annotated[bool, typer.Option("--watch", help="Follow the job to its end.")] = False,
     result: Result = None,
     roi: Annotated[str, typer.Option(help="What to keep of the ROI maps: full, peaks or none.")] = "full",
+    neutral: Annotated[
+        Path | None,
+        typer.Option(
+            "--neutral",
+            help="A picture at rest of the person who is seen most in the clip: brows and lids (AU1, 2, 4, 7) are "
+            "held against it. It stays on the server as a job of its own.",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+        ),
+    ] = None,
     idempotency_key: Annotated[
         str | None, typer.Option(help="The same key and clip give the same job, however often it is sent.")
     ] = None,
@@ -59,10 +70,12 @@ def submit(
     Exit code: 0 sent (or succeeded), 1 refused or failed, 3 the server does not answer.
     """
     with connect(server, api_key) as client:
+        rest = None if neutral is None else client.detect(neutral, roi="none", faces="largest")
         with progress_bar("upload", clip.stat().st_size, "bytes") as bar:
             job = client.submit(
                 clip,
                 roi=cast(Literal["full", "peaks", "none"], roi),  # the server names what it takes
+                neutral=rest,
                 idempotency_key=idempotency_key,
                 progress=lambda sent, _: bar.update(bar.task_ids[0], completed=sent),
             )

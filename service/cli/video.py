@@ -28,6 +28,7 @@ from service.cli.export import (
     recording_of,
     write_file,
 )
+from service.cli.neutral import NeutralPicture, rest_of
 from service.cli.output import fail, out, progress_bar, say, warn
 from service.cli.spool import Spool
 
@@ -67,6 +68,7 @@ def video(
     min_ms: MinMs = 100.0,
     gap_ms: GapMs = 100.0,
     baseline: BaselineName = Baseline.NONE,
+    neutral: NeutralPicture = None,
 ) -> None:
     """Detect Action Units in every frame of clips.
 
@@ -85,6 +87,8 @@ def video(
         roigcn video interview.mp4 -o interview.parquet
 
         roigcn video study/clips --out study/tables --skip-existing
+
+        roigcn video anna.mp4 --neutral anna.jpg
     """
     from worker.store.records import JobKind
 
@@ -96,7 +100,7 @@ def video(
     tasks = plan(found, result, chosen.suffix, one=one, existing=Existing(overwrite, skip_existing))
     if len(tasks) < len(found):
         say(f"{len(found) - len(tasks)} of {len(found)} clips have a result and are passed over")
-    run = _Run(chosen, events, lambda: open_analyzer(checkpoint, engine, device, data_dir))
+    run = _Run(chosen, events, lambda: open_analyzer(checkpoint, engine, device, data_dir), neutral)
     failures = 0
     for task in tasks:
         if (failure := run.analyse(task)) is None:
@@ -112,10 +116,13 @@ def video(
 class _Run:
     """Clips one after the other, with a network that is loaded when the first one is known to be readable."""
 
-    def __init__(self, chosen: Format, events: EventOptions, load: Callable[[], Analyzer]) -> None:
+    def __init__(
+        self, chosen: Format, events: EventOptions, load: Callable[[], Analyzer], neutral: Path | None
+    ) -> None:
         self._chosen = chosen
         self._events = events
         self._analyzer = cache(load)
+        self._rest = cache(lambda: None if neutral is None else rest_of(neutral, self._analyzer()))
 
     def analyse(self, task: Task) -> str | None:
         """Write a clip's result; why not, if it cannot be read."""
@@ -127,7 +134,7 @@ class _Run:
         clip = task.clip
         try:
             info = probe_video(clip)
-            analyzer = self._analyzer()
+            analyzer, rest = self._analyzer(), self._rest()
             from worker.pipeline import VideoRun
             from worker.rest import RestGatherer
 
@@ -148,7 +155,7 @@ class _Run:
                         spool.add(ExportFrame(frame.index, frame.pts_ms, rows, clip.name, info.width, info.height))
                         faces += len(rows)
                         bar.advance(bar.task_ids[0])
-                held = _against_rest(spool, analyzer, gatherer.tracks())
+                held = _against_rest(spool, analyzer, gatherer.tracks(rest))
                 write_file(task.target, self._chosen, held, recording)
                 frames = len(spool)
         except VideoError as error:

@@ -11,6 +11,7 @@ from service.checkpoints.choice import CheckpointRef, chosen
 from service.context import Context, Ctx
 from service.detect import service
 from service.detect.schemas import DetectAnswer
+from service.neutral import NeutralJob, rest_of
 from service.openapi import problems
 from service.problems import (
     CheckpointPinned,
@@ -19,6 +20,7 @@ from service.problems import (
     JobCancelled,
     MediaTooLarge,
     MediaUnreadable,
+    NotFound,
     QueueFull,
     RequestTimeout,
     UnsupportedMedia,
@@ -72,6 +74,7 @@ _IMAGE_BODY: dict[str, Any] = {
         MediaTooLarge,
         MediaUnreadable,
         UnsupportedMedia,
+        NotFound,
         RequestTimeout,
         QueueFull,
         CheckpointUnknown,
@@ -98,6 +101,7 @@ async def detect(
         bool, Query(description="Keep picture and results as a job; `false` leaves nothing behind")
     ] = True,
     checkpoint: CheckpointRef = None,
+    neutral: NeutralJob = None,
 ) -> DetectAnswer:
     """Find the faces of a picture and read their Action Units, within the request.
 
@@ -109,7 +113,8 @@ async def detect(
     faces.
     """
     with service.place_in_queue(context):
-        options = JobOptions(roi=roi, faces=faces, store=store)
+        rest = await rest_of(context, caller.tenant, neutral)
+        options = JobOptions(roi=roi, faces=faces, store=store, rest=rest)
         checkpoint_id = await chosen(context, checkpoint)
         # The bytes are not kept in memory while their job waits.
         job = await service.queue(context, caller.tenant, await _picture(request, context), options, checkpoint_id)

@@ -16,6 +16,7 @@ from service.context import Ctx
 from service.jobs import service
 from service.jobs.events import job_events
 from service.jobs.schemas import JobAnswer, JobsPage
+from service.neutral import NeutralJob, rest_of
 from service.openapi import problems
 from service.problems import (
     CheckpointPinned,
@@ -85,6 +86,7 @@ _VIDEO_BODY: dict[str, Any] = {
             RequestTimeout,
             QueueFull,
             StorageFull,
+            NotFound,
             CheckpointUnknown,
             CheckpointPinned,
             CheckpointUnavailable,
@@ -100,6 +102,7 @@ async def submit_clip(
     roi: Annotated[RoiStorage, Query(description="What is kept of the ROI maps")] = RoiStorage.FULL,
     faces: Annotated[FaceSelection, Query(description="Which faces of each frame are analysed")] = FaceSelection.ALL,
     checkpoint: CheckpointRef = None,
+    neutral: NeutralJob = None,
     idempotency_key: Annotated[
         str | None,
         Header(
@@ -122,6 +125,7 @@ async def submit_clip(
             headers={"Retry-After": "60", "Connection": "close"},
         )
     checkpoint_id = await chosen(context, checkpoint)
+    rest = await rest_of(context, caller.tenant, neutral)
     with context.media.writer(settings.max_video_bytes) as writer:
         sink = service.ClipSink(writer)
         received = await receive_file(
@@ -139,7 +143,7 @@ async def submit_clip(
         stored,
         mime=sink.mime or "application/octet-stream",
         name=_display_name(received.filename),
-        options=JobOptions(roi=roi, faces=faces),
+        options=JobOptions(roi=roi, faces=faces, rest=rest),
         checkpoint_id=checkpoint_id,
         idempotency_key=idempotency_key,
     )

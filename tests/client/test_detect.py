@@ -124,6 +124,18 @@ def test_options_reach_the_service(client: Any, portrait: bytes) -> None:
     assert job.options["faces"] == "largest"
 
 
+def test_a_neutral_picture_reaches_the_service(client: Any, portrait: bytes) -> None:
+    rest = client.detect(portrait, roi="none")
+    held = client.detect(portrait, neutral=rest)
+    assert len(client.job(held).options["rest"]) == 7
+    assert "rest" not in client.job(rest).options
+    assert client.detect(portrait, neutral=rest.job).faces == held.faces
+    with pytest.raises(ValueError, match="no job's id"):
+        client.detect(portrait, neutral="rest.jpg")
+    with pytest.raises(roigcn.NotFoundError, match="neutral"):
+        client.detect(portrait, neutral="019a1f3e-7a52-7c11-9e0b-5d1f6f1f2a10")
+
+
 def test_a_map_is_the_array_that_the_service_has(client: Any, served: Server, portrait: bytes) -> None:
     found = client.detect(portrait)
     roi_map = client.roi_map(found, "AU25")

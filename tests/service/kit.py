@@ -192,6 +192,18 @@ class Store:
         with self.server.engine.begin() as connection:
             return ClaimRepository(connection).finish(job, frames_total=len(results))
 
+    def picture(self, result: FrameResult) -> Job:
+        """A picture's job as a worker leaves it."""
+        with self.server.engine.begin() as connection:
+            created = JobRepository(connection).create_image_job(self.tenant, b"x", deadline_seconds=60)
+            claims = ClaimRepository(connection)
+            (job,) = [held.job for held in claims.claim_images(100, uuid4(), 60) if held.job.id == created.id]
+            checkpoint = CheckpointRepository(connection).register("tiny", "1", "ab" * 32, AU_CODES, {})
+            claims.describe(job, checkpoint_id=checkpoint.id, reading="both", width=100, height=100, frames_total=1)
+            claims.progress(job, 1, lease_seconds=60)
+            ResultRepository(connection).copy_frames(job, [result])
+            return claims.finish(job, frames_total=1)
+
     def count(self) -> int:
         """Jobs of the tenant."""
         with self.server.engine.begin() as connection:

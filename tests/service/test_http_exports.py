@@ -38,19 +38,6 @@ def smiling(frames: int, smile: range) -> list[FrameResult]:
     return [FrameResult(index, index * 40.0, () if index == 3 else (seen(index),)) for index in range(frames)]
 
 
-def picture(store: Store, tenant: str) -> Job:
-    """A picture's job with one face, as a worker leaves it."""
-    with store.server.engine.begin() as connection:
-        created = JobRepository(connection).create_image_job(tenant, b"x", deadline_seconds=60)
-        claims = ClaimRepository(connection)
-        (job,) = [held.job for held in claims.claim_images(100, uuid4(), 60) if held.job.id == created.id]
-        checkpoint = CheckpointRepository(connection).register("tiny", "1", "ab" * 32, AU_CODES, {})
-        claims.describe(job, checkpoint_id=checkpoint.id, reading="both", width=100, height=100, frames_total=1)
-        claims.progress(job, 1, lease_seconds=60)
-        ResultRepository(connection).copy_frames(job, clip(1))
-        return claims.finish(job, frames_total=1)
-
-
 def test_the_formats_are_listed(client: httpx.Client) -> None:
     listed = {item["name"]: item for item in client.get("/exports").json()["formats"]}
     assert list(listed) == list(FORMATS)
@@ -211,7 +198,7 @@ def test_strangers_and_unknown_jobs(client: httpx.Client, stranger: httpx.Client
 
 
 def test_pictures(client: httpx.Client, store: Store, tenant: str) -> None:
-    job = picture(store, tenant)
+    job = store.picture(clip(1)[0])
     for made in FORMATS.values():
         answer = client.get(f"/jobs/{job.id}/export", params={"format": made.name})
         if JobKind.IMAGE in made.kinds:

@@ -10,7 +10,7 @@ from model.analyzer import Analyzer
 from model.brow_measures import MEASURES
 from model.own_rest import REST_MS
 from model.values import UInt8Array
-from worker.rest import RestGatherer, RestingTrack, against_rest
+from worker.rest import RestGatherer, RestingTrack, against_neutral, against_rest
 from worker.store.records import FaceRow
 
 MakeRow = Callable[..., FaceRow]
@@ -96,6 +96,33 @@ def test_a_blink_is_gone_from_what_lids_are_held_against(make_row: MakeRow) -> N
     track, own = gatherer.tracks()[0], make_row(0).measures
     assert own is not None
     assert {round(float(measures[lids] / own[lids]), 3) for measures in track.measures.values()} == {1.0}
+
+
+def test_a_rest_from_elsewhere_is_that_of_the_face_seen_most(make_row: MakeRow) -> None:
+    gatherer, rest = RestGatherer(), make_row(0).measures
+    assert rest is not None
+    for frame in range(8):
+        gatherer.add([make_row(frame, 0, 0.3)] if frame < 3 else [make_row(frame, 0, 0.3), make_row(frame, 1, 0.3)])
+    tracks = gatherer.tracks(rest)
+    assert set(tracks) == {0}, "eight frames are too few to know a rest; that of the first is given"
+    np.testing.assert_array_equal(tracks[0].rest, rest)
+    assert RestGatherer().tracks(rest) == {}
+
+
+def test_of_a_picture_the_largest_face_is_held_against_a_neutral_one(
+    tiny_analyzer: Analyzer, astronaut: UInt8Array
+) -> None:
+    two = tiny_analyzer.analyze(np.concatenate([astronaut, astronaut[::2, ::2].repeat(2, axis=0)[:, :256]], axis=1))
+    assert len(two) == 2
+    measures = two[0][1].measures
+    assert measures is not None
+    held = against_neutral(tiny_analyzer, two, measures - np.float32(0.2))
+    assert held[0][1].probability[0] > two[0][1].probability[0] + 0.05
+    assert held[0][0] is two[0][0]
+    assert held[1] is two[1]
+    assert against_neutral(tiny_analyzer, [], measures) == []
+    unmeasured = [(two[0][0], replace(two[0][1], measures=None))]
+    assert against_neutral(tiny_analyzer, unmeasured, measures) == unmeasured
 
 
 def test_measures_are_those_of_the_model(make_row: MakeRow) -> None:

@@ -58,15 +58,19 @@ class JobOptions:
         roi: what is kept of the ROI maps.
         faces: all faces, or the largest of each picture.
         store: whether an image (its bytes and rows) stays after the answer; videos always stay.
+        rest: (Q,) measures of the person at rest, taken from a neutral picture; the largest face of a picture, or the
+            one that is seen most in a clip, is held against them.
     """
 
     roi: RoiStorage = RoiStorage.FULL
     faces: FaceSelection = FaceSelection.ALL
     store: bool = True
+    rest: tuple[float, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The options as a JSON object."""
-        return {"roi": self.roi.value, "faces": self.faces.value, "store": self.store}
+        options: dict[str, Any] = {"roi": self.roi.value, "faces": self.faces.value, "store": self.store}
+        return options if self.rest is None else options | {"rest": list(self.rest)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> JobOptions:
@@ -75,6 +79,7 @@ class JobOptions:
             roi=RoiStorage(data.get("roi", RoiStorage.FULL)),
             faces=FaceSelection(data.get("faces", FaceSelection.ALL)),
             store=bool(data.get("store", True)),
+            rest=None if data.get("rest") is None else tuple(map(float, data["rest"])),
         )
 
 

@@ -29,6 +29,7 @@ from worker.store.records import JobKind
 
 Run = Callable[..., Result]
 EXAMPLE = Path(__file__).parents[3] / "examples" / "clips" / "two_faces.mp4"
+FACES = EXAMPLE.parents[1] / "faces"
 
 
 @pytest.fixture
@@ -205,6 +206,47 @@ def test_brows_in_a_clip_are_held_against_its_own_rest(run: Run, tmp_path: Path,
             assert float(written[row.frame, row.track][f"{code}_probability"]) == pytest.approx(chance, abs=6e-3)
     changes = [abs(a.au_probability[0] - b.au_probability[0]) for a, b in zip(single, rested, strict=True)]
     assert max(changes) > 0.1
+
+
+def probabilities(result: Result) -> list[float]:
+    assert result.exit_code == Exit.DONE, result.output
+    return [float(line.split("\t")[4]) for line in result.stdout.splitlines()]
+
+
+def test_a_picture_is_held_against_a_neutral_one(run: Run) -> None:
+    surprise, neutral = FACES / "surprise.jpg", FACES / "neutral.jpg"
+    plain, held = probabilities(run("detect", surprise)), probabilities(run("detect", surprise, "--neutral", neutral))
+    assert abs(plain[0] - held[0]) > 0.1
+    assert plain[1:] == held[1:], "only AU1 is measured"
+
+
+def test_a_short_clip_is_held_against_a_neutral_picture(run: Run, clip: Path, photo: Path, tmp_path: Path) -> None:
+    rows = []
+    for name, more in (("plain.csv", ()), ("held.csv", ("--neutral", FACES / "surprise.jpg"))):
+        assert run("video", clip, "-o", tmp_path / name, *more).exit_code == Exit.DONE
+        with (tmp_path / name).open() as file:
+            rows.append([row for row in csv.DictReader(file) if row["face"]])
+    assert len(rows[0]) == len(rows[1]) == 6
+    for plain, held in zip(*rows, strict=True):
+        assert abs(float(plain["AU1_probability"]) - float(held["AU1_probability"])) > 0.1
+        assert plain["AU12_probability"] == held["AU12_probability"]
+
+
+@pytest.mark.parametrize("command", ["detect", "video"])
+def test_a_neutral_picture_must_tell_a_rest(
+    run: Run, photo: Path, clip: Path, tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wall = tmp_path / "wall.png"
+    Image.new("RGB", (64, 64)).save(wall)
+    target = photo if command == "detect" else clip
+    result = run(command, target, "--neutral", wall)
+    assert (result.exit_code, "shows no face" in result.stderr) == (Exit.FAILED, True)
+    assert "--neutral" in run(command, target, "--neutral", clip).stderr
+    assert run(command, target, "--neutral", tmp_path / "none.jpg").exit_code == Exit.USAGE
+    monkeypatch.setenv("ROIGCN_READING", "network")
+    result = run(command, target, "--neutral", photo)
+    assert (result.exit_code, "measures no brows" in result.stderr) == (Exit.USAGE, True)
+    assert not clip.with_suffix(".aus.csv").exists()
 
 
 def test_video_writes_parquet_that_names_its_checkpoint(run: Run, clip: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import Result
+from PIL import Image
 from typer.testing import CliRunner
 
 from model.values import UInt8Array
@@ -42,6 +43,21 @@ def test_a_clip_is_sent_followed_and_fetched(
     assert "5 frames written" in result.stderr
     again = run(served, tenant, "watch", job)
     assert (again.exit_code, "5 frames analysed" in again.stderr) == (Exit.DONE, True)
+
+
+def test_a_clip_is_held_against_a_neutral_picture(
+    served: Server, tenant: str, run: Run, tmp_path: Path, write_clip: Callable[..., Path], astronaut: UInt8Array
+) -> None:
+    face = np.ascontiguousarray(astronaut[:300, 96:352])
+    path, picture = write_clip(tmp_path / "clip.mp4", [face] * 3), tmp_path / "rest.png"
+    Image.fromarray(face).save(picture)
+    job = run(served, tenant, "submit", path, "--watch", "--neutral", picture).stdout.strip()
+    with served.client(tenant) as client:
+        assert len(client.get(f"/jobs/{job}").json()["options"]["rest"]) == 7
+        assert client.get(f"/jobs/{job}/timeline").json()["own_rest"] == [0]
+    Image.new("RGB", (64, 64)).save(picture)
+    result = run(served, tenant, "submit", path, "--neutral", picture)
+    assert (result.exit_code, "shows no face" in result.stderr) == (Exit.FAILED, True)
 
 
 def test_ends_that_are_no_success(server: Server, tenant: str, store: Store, run: Run, tmp_path: Path) -> None:
