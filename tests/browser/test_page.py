@@ -83,6 +83,33 @@ def test_maps_boxes_and_thresholds(visitor: Visitor) -> None:
     expect(row).to_have_class(re.compile("active"))
 
 
+def test_photos_and_clips_are_held_against_a_neutral_one(visitor: Visitor) -> None:
+    page = visitor.page
+
+    def raised() -> float:
+        return float(page.locator('#photo .au[data-au="AU1"] .num').first.inner_text())
+
+    visitor.photo(FACES / "surprise.jpg")
+    alone = raised()
+    visitor.photo(FACES / "sadness.jpg")
+    page.click('#photo button:has-text("Use as neutral")')
+    chip = page.locator("#photo .chip")
+    expect(chip).to_contain_text("sadness.jpg")
+    expect(page.locator('#photo button:has-text("Use as neutral")')).to_be_hidden()
+    visitor.photo(FACES / "surprise.jpg")
+    expect(page.locator('#photo .au[data-au="AU1"] .num').first).not_to_have_text(f"{alone:.2f}")
+    page.click("#tab-clip")
+    expect(page.locator("#clip .chip")).to_contain_text("sadness.jpg")
+    with page.expect_request(lambda request: request.method == "POST" and "/jobs?" in request.url) as sent:
+        page.set_input_files('#clip input[type="file"]', CLIP)
+    assert "neutral=" in sent.value.url
+    expect(page.locator("#clip .strip-note").first).to_contain_text("against own rest", timeout=60_000)
+    page.click("#tab-photo")
+    chip.locator("button").click()
+    expect(chip).to_be_hidden()
+    expect(page.locator('#photo .au[data-au="AU1"] .num').first).to_have_text(f"{alone:.2f}", timeout=20_000)
+
+
 def test_two_checkpoints_side_by_side(visitor: Visitor) -> None:
     page = visitor.page
     visitor.photo(FACES / "surprise.jpg")
@@ -146,7 +173,7 @@ def test_the_barcode_is_read_back() -> None:
 def test_strips_events_and_exports(visitor: Visitor) -> None:
     visitor.clip(CLIP)
     page = visitor.page
-    expect(page.locator(".strip-note")).to_have_text([" 110 of 125 frames"] * 2)
+    expect(page.locator(".strip-note")).to_have_text([" 110 of 125 frames, brows and lids against own rest"] * 2)
     strip = page.locator(".strip-area").first
     box = strip.bounding_box()
     assert box is not None

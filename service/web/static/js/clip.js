@@ -6,6 +6,7 @@ import { el, labelled, settled } from "./dom.js";
 import { EventTable } from "./events.js";
 import { exportButtons } from "./exports.js";
 import { JobList } from "./jobs.js";
+import { neutral, neutralChip } from "./neutral.js";
 import { complain, trying } from "./notices.js";
 import { select } from "./panels.js";
 import { Player } from "./player.js";
@@ -60,9 +61,10 @@ export function startClip(section) {
     status.textContent = `Sending ${clip.name} …`;
     try {
       const ref = checkpoint.firstChild?.value;
-      const query = ref ? `?checkpoint=${encodeURIComponent(ref)}` : "";
+      const query = new URLSearchParams(ref ? { checkpoint: ref } : {});
+      neutral.addTo(query);
       const onProgress = (share) => { sending.value = share; };
-      const made = await sendFile(`jobs${query}`, "video", clip, { onProgress, signal: upload.signal });
+      const made = await sendFile(`jobs?${query}`, "video", clip, { onProgress, signal: upload.signal });
       list.add(made);
       await open(made);
     } finally {
@@ -83,7 +85,7 @@ export function startClip(section) {
     onGone: (id) => id === job?.id && close(),
   });
   section.append(
-    el("div", { class: "toolbar" }, choose, file, labelled("Checkpoint", checkpoint), sending, giveUp, status),
+    el("div", { class: "toolbar" }, choose, file, labelled("Checkpoint", checkpoint), neutralChip(), sending, giveUp, status),
     el("div", { class: "clip-layout" }, el("aside", { class: "card jobs", "aria-label": "Clips" }, el("h2", {}, "Clips"), list.element), viewer),
   );
 

@@ -5,6 +5,7 @@ import { checkpointSelect, refOf, thresholdsOf } from "./checkpoints.js";
 import { el, labelled } from "./dom.js";
 import { exportButtons } from "./exports.js";
 import { facesOf, mapsOf } from "./faces.js";
+import { neutral, neutralChip } from "./neutral.js";
 import { trying } from "./notices.js";
 import { select } from "./panels.js";
 import { Stage } from "./stage.js";
@@ -55,6 +56,7 @@ export function startPhoto(section) {
   const controls = viewControls(view, first.thresholds, () => first.answer?.faces[0]?.aus.map((au) => au.au) ?? []);
   const exportsPlace = el("div", { class: "toolbar", role: "group", "aria-label": "Save as" });
   const saving = el("section", { class: "card", hidden: true }, el("h2", {}, "Save as"), exportsPlace);
+  const asNeutral = el("button", { type: "button", title: "Hold brows and lids (AU1, 2, 4, 7) of photos and clips of this person against this picture" }, "Use as neutral");
   const results = el(
     "div",
     { class: "results", hidden: true },
@@ -64,7 +66,7 @@ export function startPhoto(section) {
     saving,
   );
   section.append(
-    el("div", { class: "toolbar" }, choose, file, labelled("Checkpoint", checkpointA), labelled("beside it", checkpointB), el("label", { class: "check" }, keep, " keep as a job"), status),
+    el("div", { class: "toolbar" }, choose, file, labelled("Checkpoint", checkpointA), labelled("beside it", checkpointB), el("label", { class: "check" }, keep, " keep as a job"), asNeutral, neutralChip(), status),
     drop,
     results,
   );
@@ -98,6 +100,7 @@ export function startPhoto(section) {
   const read = async (blob, ref) => {
     const query = new URLSearchParams({ roi: "full", store: String(keep.checked) });
     if (ref) query.set("checkpoint", ref);
+    neutral.addTo(query);
     const answer = await patiently(() => sendFile(`detect?${query}`, "image", blob), ref);
     const faces = facesOf(answer);
     if (answer.job && faces.length) {
@@ -130,6 +133,7 @@ export function startPhoto(section) {
       view.update({ face: one.faces[0]?.track ?? 0 });
       status.textContent = one.faces.length ? "" : "No face was found in this photo.";
       saving.hidden = !one.answer.job;
+      offerNeutral();
       if (one.answer.job) await offer(one.answer.job);
     } finally {
       if (mine === run) {
@@ -139,6 +143,16 @@ export function startPhoto(section) {
     }
   });
   const again = () => open(picture);
+  /** Only a picture that stays can be the neutral one of others. */
+  const offerNeutral = () => {
+    asNeutral.hidden = results.hidden || !first.answer?.job || !first.faces.length || first.answer.job === neutral.job;
+  };
+  asNeutral.addEventListener("click", () => neutral.choose(first.answer.job, picture.name || "photo"));
+  neutral.addEventListener("change", () => {
+    if (neutral.job) offerNeutral();
+    else again();
+  });
+  offerNeutral();
   /** The formats of a picture that was kept, and the picture with its bars. */
   const offer = async (job) => {
     await exportButtons(exportsPlace, job, "image");
