@@ -39,7 +39,7 @@ async function load() {
   const note = part("caution-note");
   note.hidden = !active?.synthetic_only;
   note.textContent = active?.synthetic_only
-    ? `The active checkpoint, ${active.name}:${active.version}, was trained on rendered faces only: good to try every step with, not to be trusted on real faces. It reads mouths of real people far better than brows.${active.reads_landmarks ? " Probabilities also come from the landmarks; regions and scores are the network's alone." : ""}`
+    ? `The active checkpoint, ${active.name}:${active.version}, was trained on rendered faces only: good to try every step with, not to be trusted on real faces. On single pictures of real people it reads mouths far better than brows.${active.reads_landmarks ? " Probabilities also come from the landmarks; regions and scores are the network's alone." : ""}`
     : "";
   photo.choices();
   camera.choices();
