@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from service.context import Context
 from service.problems import NotFound, Validation
 from worker.store.errors import NotFoundError
 from worker.store.jobs import JobRepository
-from worker.store.records import JobKind, JobState
+from worker.store.records import FaceRow, JobKind, JobState
 from worker.store.results import ResultRepository
 
 NeutralJob = Annotated[
@@ -50,11 +51,19 @@ def _read(connection: sa.Connection, tenant: str, job_id: UUID) -> tuple[float, 
     faces = [face for frame in ResultRepository(connection).frames_page(job, limit=1) for face in frame.faces]
     if not faces:
         raise Validation(f"The picture of `neutral` shows no face. {_SEND}", headers=_CLOSE)
-    measures = faces[0].measures
-    if measures is None or not np.isfinite(measures).all():
+    rest = rest_in(faces)
+    if rest is None:
         raise Validation(
             "Brows and lids of the picture of `neutral` were not measured: it was read by the network alone, or by a "
             "checkpoint that measures nothing. Send it again with the present settings.",
             headers=_CLOSE,
         )
+    return rest
+
+
+def rest_in(faces: Sequence[FaceRow]) -> tuple[float, ...] | None:
+    """How brows and lids of the first, the largest of a picture's faces rest; None where they were not measured."""
+    measures = faces[0].measures if faces else None
+    if measures is None or not np.isfinite(measures).all():
+        return None
     return tuple(measures.tolist())

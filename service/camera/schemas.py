@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,6 +20,8 @@ class CameraSettings(BaseModel):
         faces: all faces, or the largest of each frame.
         checkpoint: `NAME[:VERSION]`; None for the active one.
         maps: the AUs whose ROI maps come along.
+        rest: `take` holds brows and lids of the largest face against the next frame that shows one, `none` ends that.
+            It stays in this session's memory and ends with it.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -27,6 +29,7 @@ class CameraSettings(BaseModel):
     key: Annotated[str, Field(max_length=100)] | None = None
     faces: FaceSelection = FaceSelection.ALL
     checkpoint: Annotated[str, Field(pattern=REF_PATTERN)] | None = None
+    rest: Literal["keep", "take", "none"] = "keep"
     maps: list[Annotated[str, Field(pattern=r"^AU[1-9]\d?$")]] = Field(default=[], max_length=64)
 
 
@@ -37,6 +40,7 @@ class FrameRead(BaseModel):
     image: ImageBlock
     checkpoint: CheckpointBlock
     faces: list[FaceAnswer]
+    held: bool = Field(description="Whether brows and lids of the largest face were held against a resting face")
     waited_ms: float = Field(description="From the frame's arrival until its turn")
     worked_ms: float = Field(description="From its turn until the answer")
     dropped: int = Field(description="Frames of this socket so far whose place a newer one took")

@@ -60,6 +60,8 @@ class CameraSession:
         self._key = key
         self._settings = CameraSettings()
         self._latest = LatestFrame()
+        self._rest: tuple[float, ...] | None = None
+        self._takes_rest = False
 
     async def run(self) -> None:
         """Until the client goes, or is refused with a problem document and a close code."""
@@ -104,6 +106,10 @@ class CameraSession:
             where = ".".join(str(part) for part in first["loc"]) or "settings"
             raise Validation(f"Correct {where}: {first['msg']}.") from error
         self._key = settings.key or self._key
+        if settings.rest == "none" or settings.checkpoint != self._settings.checkpoint:
+            self._rest = None
+        if settings.rest != "keep":
+            self._takes_rest = settings.rest == "take"
         self._settings = settings
 
     async def _tenant(self) -> str:
@@ -158,17 +164,21 @@ class CameraSession:
         settings = self._settings
         tenant = await self._tenant()
         roi = RoiStorage.FULL if settings.maps else RoiStorage.PEAKS
-        options = JobOptions(roi=roi, faces=settings.faces, store=False)
+        rest = None if self._takes_rest else self._rest
+        options = JobOptions(roi=roi, faces=settings.faces, store=False, rest=rest)
         with detect.place_in_queue(self._context):
             checkpoint_id = await chosen(self._context, settings.checkpoint)
             job = await detect.queue(self._context, tenant, frame.picture, options, checkpoint_id)
-            answer = await detect.answer(self._context, job, self._gone)
+            answer, resting = await detect.answer_at_rest(self._context, job, self._gone)
+        if self._takes_rest and resting is not None:
+            self._rest, self._takes_rest = resting, False
         _keep_maps(answer, settings.maps)
         return FrameRead(
             frame=frame.number,
             image=answer.image,
             checkpoint=answer.checkpoint,
             faces=answer.faces,
+            held=rest is not None and bool(answer.faces),
             waited_ms=round(1000 * (began - frame.came_at), 2),
             worked_ms=round(1000 * (time.perf_counter() - began), 2),
             dropped=self._latest.dropped,

@@ -15,6 +15,7 @@ from model.image import ImageError, probe_image
 from service.context import Context
 from service.detect.schemas import DetectAnswer, DetectLinks, ImageBlock
 from service.errors import from_job_error
+from service.neutral import rest_in
 from service.problems import (
     PROBLEMS,
     CheckpointUnavailable,
@@ -60,6 +61,16 @@ async def queue(
 async def answer(context: Context, job: Job, gone: Gone) -> DetectAnswer:
     """Wait for a queued picture's result, see `outcome`."""
     return await outcome(context, job, gone, _answer)
+
+
+async def answer_at_rest(context: Context, job: Job, gone: Gone) -> tuple[DetectAnswer, tuple[float, ...] | None]:
+    """The same, with how brows and lids of the largest face rest if the picture shows a resting face."""
+
+    def read(connection: sa.Connection, context: Context, job: Job) -> tuple[DetectAnswer, tuple[float, ...] | None]:
+        faces = [face for frame in ResultRepository(connection).frames_page(job, limit=1) for face in frame.faces]
+        return _answer(connection, context, job), rest_in(faces)
+
+    return await outcome(context, job, gone, read)
 
 
 async def outcome(context: Context, job: Job, gone: Gone, read: Callable[[sa.Connection, Context, Job], T]) -> T:

@@ -222,7 +222,11 @@ def test_the_camera(visitor: Visitor) -> None:
     visitor.until("parseFloat(document.querySelector('[data-meter=fps]').textContent) > 0")
     expect(page.locator('#camera .au[data-au="AU12"]')).to_have_class(re.compile("active"))
     assert page.inner_text("[data-meter=trip]").endswith("ms")
+    expect(page.locator("#camera")).not_to_contain_text("against its rest")
+    page.click('button:text("This is my resting face")')
+    expect(page.locator("#camera")).to_contain_text("against its rest")
     page.click('button:text("Close the camera")')
+    expect(page.locator("#camera")).not_to_contain_text("against its rest")
     assert page.locator('button:text("Open the camera")').is_visible()
     ends = time.monotonic() + SECONDS
     with visitor.served.client() as client:

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from tests.service.kit import Server, jpeg
 from worker.store.tables import frames, jobs, payloads, roi_maps
 
 SECONDS = 60
+FACES = Path(__file__).parents[3] / "examples" / "faces"
 
 
 @contextmanager
@@ -63,6 +65,37 @@ def test_a_frame_is_answered_and_not_kept(served: Server, tenant: str, portrait:
         assert with_maps == ["AU12"]
         assert answer["checkpoint"]["synthetic_only"] is True
         assert answer["worked_ms"] > 0
+        assert stored(served, tenant) == [0, 0, 0, 0]
+
+
+def test_a_resting_face_is_taken_and_let_go(served: Server, tenant: str, portrait: bytes) -> None:
+    surprise = (FACES / "surprise.jpg").read_bytes()
+    wall = jpeg(np.full((120, 90, 3), 128, np.uint8))
+    with camera(served, {"key": served.key(tenant)}) as socket:
+        hear(socket)
+
+        def look(number: int, picture: bytes, **wishes: str) -> tuple[bool, float | None]:
+            if wishes:
+                socket.send(json.dumps(wishes))
+            socket.send(frame(number, picture))
+            answer = hear(socket)
+            assert answer["frame"] == number
+            return answer["held"], answer["faces"][0]["aus"][0]["probability"] if answer["faces"] else None
+
+        alone = look(1, surprise)
+        assert look(2, wall, rest="take") == (False, None), "no face, so there is still none to take"
+        assert look(3, portrait)[0] is False
+        held = look(4, surprise)
+        assert held[0] is True
+        assert held[1] is not None
+        assert alone[1] is not None
+        assert abs(held[1] - alone[1]) > 0.1, "AU1 is measured"
+        assert look(5, surprise, faces="largest") == held, "other wishes keep it"
+        assert look(6, wall) == (False, None)
+        assert look(7, surprise, rest="none") == alone
+        look(8, portrait, rest="take")
+        assert look(9, surprise) == held
+        assert look(10, surprise, checkpoint="tiny") == alone, "another checkpoint may measure otherwise"
         assert stored(served, tenant) == [0, 0, 0, 0]
 
 

@@ -25,6 +25,8 @@ export function startCamera(section) {
   const end = el("button", { type: "button", hidden: true }, "Close the camera");
   const largest = el("input", { type: "checkbox" });
   const checkpoint = el("span", {});
+  const rest = el("button", { type: "button", hidden: true, title: "Look at the camera with a resting face: brows and lids (AU1, 2, 4, 7) are held against it until the camera is closed" }, "This is my resting face");
+  const held = el("span", { class: "hint", role: "status" });
   const status = el("span", { class: "hint", role: "status" });
   const meters = Object.fromEntries(
     [["fps", "answers a second"], ["trip", "round trip"], ["worked", "in the service"], ["camera", "camera"], ["skipped", "passed over here + there"]].map(([name, label]) => [name, { label, value: el("dd", { "data-meter": name }, "–") }]),
@@ -38,7 +40,7 @@ export function startCamera(section) {
     el("div", { class: "card" }, tabs.element, bars.element),
   );
   section.append(
-    el("div", { class: "toolbar" }, start, end, labelled("Checkpoint", checkpoint), el("label", { class: "check" }, largest, " largest face only"), status),
+    el("div", { class: "toolbar" }, start, end, labelled("Checkpoint", checkpoint), el("label", { class: "check" }, largest, " largest face only"), rest, held, status),
     el("p", { class: "hint" }, "Frames are sent to this service alone and are not kept. Nothing is recorded. Faces are found anew in each frame and numbered by size."),
     body,
     video,
@@ -83,7 +85,7 @@ export function startCamera(section) {
       video.srcObject = stream;
       await video.play();
       connect();
-      [start.hidden, end.hidden, body.hidden] = [true, false, false];
+      [start.hidden, end.hidden, rest.hidden, body.hidden] = [true, false, false, false];
       for (const track of stream.getTracks()) track.addEventListener("ended", stop);
     } finally {
       start.disabled = false;
@@ -136,6 +138,7 @@ export function startCamera(section) {
       controls.fill();
     }
     faces = facesOf(message);
+    held.textContent = message.held ? "Brows and lids of the largest face against its rest" : "";
     stage.show(frame.bitmap, message.image.width, message.image.height);
     stage.setFaces(faces, true);
     if (shown !== frame.bitmap) shown?.close();
@@ -193,13 +196,17 @@ export function startCamera(section) {
     const mine = socket;
     socket = null;
     mine?.close(1000);
-    [start.hidden, end.hidden] = [false, true];
+    [start.hidden, end.hidden, rest.hidden] = [false, true, true];
+    held.textContent = "";
     status.textContent = "";
   };
 
   start.addEventListener("click", open);
   end.addEventListener("click", stop);
   largest.addEventListener("change", tell);
+  rest.addEventListener("click", () => {
+    if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ ...wishes(), rest: "take" }));
+  });
   view.addEventListener("change", () => {
     tabs.update(faces);
     bars.show(faces.find((face) => face.track === view.face) ?? faces[0] ?? null);
