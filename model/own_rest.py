@@ -53,25 +53,36 @@ def without_blinks(pts_ms: npt.ArrayLike, measures: npt.ArrayLike, rest: npt.Arr
         rest: (Q,) of `own_rest`.
 
     Returns:
-        (F, Q); brows, longer closures, and eyes that are closed at the clip's beginning or end stay as they are.
+        (F, Q). Where the face comes or goes with closed eyes the lids stay as they are on the other side. Brows and
+        longer closures are left alone.
     """
     times, values = np.asarray(pts_ms, np.float64), np.array(measures, np.float32)
-    opening = np.asarray(rest, np.float64)[_OPEN]
+    opening = float(np.asarray(rest, np.float64)[_OPEN])
     seen = np.flatnonzero(np.isfinite(values).all(axis=1)) if len(values) else np.zeros(0, np.int64)
-    lids, when = values[seen], times[seen]
-    share = lids[:, _OPEN] / opening if opening > 0 else np.ones(len(seen))
+    if opening > 0:
+        for part in np.split(seen, np.flatnonzero(np.diff(times[seen]) > BLINK_MS) + 1):
+            share = values[part, _OPEN] / opening
+            for before, after in _blinks(times[part], share):
+                ends = [before if before >= 0 else after, after if after < len(part) else before]
+                inside = part[before + 1 : after]
+                for column in _LIDS:
+                    values[inside, column] = np.interp(times[inside], times[part[ends]], values[part[ends], column])
+    return values
+
+
+def _blinks(when: npt.NDArray[np.float64], share: Float32Array) -> list[tuple[int, int]]:
+    """The places before and after each blink of a face that is seen without a gap; -1 or its length beyond an end."""
     closed = np.concatenate([[False], share < CLOSED, [False]])
     edges = np.flatnonzero(np.diff(closed.astype(np.int8)))
-    for first, end in zip(edges[::2], edges[1::2], strict=True):
-        before, after = int(first) - 1, int(end)
+    found = []
+    for first, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        before, after = first - 1, end
         while before > 0 and share[before] < _MOVING and when[first] - when[before] < _DOWN_MS:
             before -= 1
-        while after < len(seen) - 1 and share[after] < _MOVING and when[after] - when[end - 1] < _UP_MS:
+        while after < len(when) - 1 and share[after] < _MOVING and when[after] - when[end - 1] < _UP_MS:
             after += 1
-        if before < 0 or after >= len(seen) or when[after] - when[before] > BLINK_MS:
-            continue
-        for column in _LIDS:
-            ends = lids[[before, after], column]
-            lids[before + 1 : after, column] = np.interp(when[before + 1 : after], when[[before, after]], ends)
-    values[seen] = lids
-    return values
+        known = [place for place in (before, after) if 0 <= place < len(when)]
+        lasted = when[min(after, len(when) - 1)] - when[max(before, 0)]
+        if known and lasted <= BLINK_MS:
+            found.append((before, after))
+    return found

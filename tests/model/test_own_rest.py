@@ -53,8 +53,10 @@ def lids(openings: list[float]) -> np.ndarray:
         ([0.8, 0.8, 0.1, 0.1, 0.6, 0.6], [0.8, 0.76, 0.72, 0.68, 0.64, 0.6]),  # straight from before to after
         ([1, 0.7, 0.7, 0.7, 1], [1, 0.7, 0.7, 0.7, 1]),  # narrowed, never closed: this is what AU7 does
         ([1, *[0] * 13, 1], [1, *[0] * 13, 1]),  # closed for longer than a blink
-        ([0, 0, 1, 1], [0, 0, 1, 1]),  # closed from the beginning
-        ([1, 1, 0, 0], [1, 1, 0, 0]),  # or to the end
+        ([0, 0, 0.9, 1], [0.9, 0.9, 0.9, 1]),  # it comes with closed eyes
+        ([1, 0.9, 0, 0], [1, 0.9, 0.9, 0.9]),  # or goes with them
+        ([1, *[0] * 14], [1, *[0] * 14]),  # for longer than a blink
+        ([0, 0], [0, 0]),  # never opens them
         ([1, 0, 1, 0, 1], [1] * 5),
     ],
 )
@@ -72,6 +74,12 @@ def test_how_long_a_blink_lasts_is_a_matter_of_time() -> None:
     for step, gone in ((BLINK_MS / 2, True), (BLINK_MS / 2 + 1, False)):
         bridged = without_blinks(np.arange(3) * step, lids(openings), REST)
         assert (bridged[1, OPEN] > 0.1) == gone
+
+
+def test_a_face_that_is_lost_in_a_blink_has_not_narrowed_its_eyes() -> None:
+    times = [0.0, 40.0, 80.0, 80.0 + BLINK_MS + 1, 120.0 + BLINK_MS + 1]
+    bridged = without_blinks(times, lids([0.9, 0, 0, 1, 0.8]), REST)
+    np.testing.assert_allclose(bridged[:, OPEN] / REST[OPEN], [0.9, 0.9, 0.9, 1, 0.8], atol=1e-6)
 
 
 def test_faces_that_were_not_measured_stay_so_and_break_no_blink() -> None:
