@@ -104,12 +104,11 @@ class _ClipRun:
                         break
                     if self._commit_is_due() and self._commit(clip) is JobState.CANCELLING:
                         break
-            except VideoError:
+            except VideoError as error:
                 self._commit(clip)  # the frames before the error stay
-                with self._runtime.database.begin() as connection:
-                    self._settle(connection, loaded)
-                raise
-            self._end(clip, loaded)
+                self._break_off(error, loaded)
+            else:
+                self._end(clip, loaded)
 
     def _open(self) -> tuple[Path, Resume]:
         """The file and where to go on."""
@@ -191,6 +190,13 @@ class _ClipRun:
     def _settle(self, connection: sa.Connection, loaded: Loaded) -> None:
         tracks = settle(loaded.analyzer, ResultRepository(connection), self._job, self._runtime.pulse)
         log.info("video job %s: %d tracks held against their own rest", self._job.id, tracks)
+
+    def _break_off(self, error: VideoError, loaded: Loaded) -> None:
+        """After a frame that cannot be read. One transaction: without the lease nothing is decided anew either."""
+        log.warning("video job %s failed: %s (%s)", self._job.id, error.slug, error.detail)
+        with self._runtime.database.begin() as connection:
+            self._settle(connection, loaded)
+            ClaimRepository(connection).fail(self._job, JobError(error.slug, error.detail))
 
     def _end(self, clip: VideoRun, loaded: Loaded) -> None:
         """After the last frame, or where the loop was left."""

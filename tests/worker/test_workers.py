@@ -266,6 +266,23 @@ def test_a_killed_worker_loses_no_frame(workplace, long_clip: Path, tiny_analyze
     )
 
 
+def test_what_was_read_before_a_clip_broke_off_is_held_against_its_rest(
+    workplace, tmp_path: Path, write_clip: WriteClip, scene: Scene, tiny_analyzer: Analyzer
+) -> None:
+    path = write_clip(tmp_path / "a.h264", scene(100))  # a raw stream announces no duration
+    workplace.start("video", max_video_seconds=3)
+    done = workplace.wait(workplace.submit(path))
+    assert (done.state, done.error and done.error.slug) == (JobState.FAILED, "media-too-long")
+    frames = _frames(workplace, done)
+    assert _whole(frames)
+    assert 60 < len(frames) == done.frames_done < 100
+    rests = _same_decisions(frames, list(analyze_video(path, tiny_analyzer))[: len(frames)], tiny_analyzer)
+    with workplace.engine.connect() as connection:
+        tracks = ResultRepository(connection).tracks(done)
+    assert rests.keys() == {track.track for track in tracks if track.rest is not None}
+    assert rests
+
+
 def test_a_stopped_worker_puts_its_clip_back(workplace, long_clip: Path) -> None:
     worker = workplace.start("video", commit_frames=10)
     job = workplace.submit(long_clip)
