@@ -52,6 +52,11 @@ class RestingTrack:
         return cls(rest, dict(zip(frames, without_blinks(times, np.stack(measures), rest), strict=True)))
 
 
+def main_track(frames: Mapping[int, int]) -> int | None:
+    """Whom the rest of a neutral picture is taken to be of: the track in most frames, the first of equals."""
+    return max(frames, key=lambda track: frames[track], default=None)
+
+
 class RestGatherer:
     """Gathers a clip's measures, to know each track's rest at the end: some hundred bytes a face."""
 
@@ -66,7 +71,7 @@ class RestGatherer:
 
     def tracks(self, rest: Float32Array | None = None) -> dict[int, RestingTrack]:
         """The tracks that were seen for long enough, by number; a rest that is known is that of the one seen most."""
-        main = max(self._seen, key=lambda number: len(self._seen[number]), default=None)
+        main = main_track({number: len(seen) for number, seen in self._seen.items()})
         found = {number: RestingTrack.of(seen, rest if number == main else None) for number, seen in self._seen.items()}
         return {number: track for number, track in found.items() if track is not None}
 
@@ -120,9 +125,9 @@ def settle(analyzer: Analyzer, results: ResultRepository, job: Job, on_activity:
         How many tracks have a rest of their own.
     """
     resting, rows = {}, results.tracks(job)
-    main = max(rows, key=lambda row: row.frames, default=None)
+    main = main_track({row.track: row.frames for row in rows})
     for row in rows:
-        known = None if job.options.rest is None or row is not main else np.array(job.options.rest, np.float32)
+        known = None if job.options.rest is None or row.track != main else np.array(job.options.rest, np.float32)
         track = RestingTrack.of(results.measures(job, row.track), known)
         if track is not None:
             resting[row.track] = track

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field
 
 from model.action_units import CATALOGUE
+from model.manifest import decision_thresholds
 from service.context import Context
 from service.results.answers import checkpoint_block
 from service.results.schemas import CHECKPOINT_EXAMPLE, JOB_EXAMPLE, CheckpointBlock
@@ -27,6 +28,7 @@ _EXAMPLE: dict[str, Any] = {
     "checkpoint": CHECKPOINT_EXAMPLE,
     "aus": ["AU1", "AU12"],
     "names": ["Inner Brow Raiser", "Lip Corner Puller"],
+    "thresholds": {"AU1": 0.43, "AU12": 0.5},
     "frame": [0, 1],
     "pts_ms": [0.0, 40.0],
     "faces": {
@@ -65,6 +67,10 @@ class TimelinePage(BaseModel):
     checkpoint: CheckpointBlock | None
     aus: list[str] = Field(description="The AUs, in the order of all numbers")
     names: list[str] = Field(description="Their FACS names")
+    thresholds: dict[str, float] = Field(
+        description="On the probability, of the reading that decided this clip; without one, an AU is decided by its "
+        "maps"
+    )
     frame: list[int] = Field(description="Numbers of the frames, those without a face too")
     pts_ms: list[float] = Field(description="Their presentation times in milliseconds")
     faces: FaceColumns
@@ -95,6 +101,7 @@ async def timeline_page(context: Context, tenant: str, job_id: UUID, after: int 
             checkpoint=checkpoint_block(checkpoint) if checkpoint else None,
             aus=list(codes),
             names=[CATALOGUE[code].name if code in CATALOGUE else code for code in codes],
+            thresholds=decision_thresholds(checkpoint.manifest, context.reading_of(job)) if checkpoint else {},
             frame=[row.frame for row in page],
             pts_ms=[round(row.pts_ms, 3) for row in page],
             faces=_columns([face for row in page for face in row.faces]),

@@ -141,6 +141,7 @@ def test_thresholds_are_those_of_the_reading_that_the_job_was_analysed_with(
         )
     answer = client.get(f"/jobs/{job.id}/au-events").json()
     assert answer["thresholds"]["AU12"]["on"] == threshold
+    assert client.get(f"/jobs/{job.id}/timeline").json()["thresholds"] == dict.fromkeys(AU_CODES, threshold)
     assert client.get(f"/jobs/{job.id}").json()["reading"] == reading
 
 

@@ -23,7 +23,7 @@ def test_the_columns_are_the_frames(client: httpx.Client, store: Store) -> None:
     page = client.get(f"/jobs/{job.id}/timeline").json()
     assert page["aus"] == list(AU_CODES)
     assert page["names"] == ["Inner Brow Raiser", "Lip Corner Puller"]
-    assert (page["state"], page["next"]) == ("succeeded", None)
+    assert (page["state"], page["next"], page["thresholds"]) == ("succeeded", None, {})
     assert page["frame"] == [frame["frame"] for frame in frames]
     assert page["pts_ms"] == [frame["pts_ms"] for frame in frames]
     faces = [(frame["frame"], number, face) for frame in frames for number, face in enumerate(frame["faces"])]

@@ -4,13 +4,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from skimage import data
 
 from model.geometry import apply_affine
 from model.landmarks import FLIP_68
 from model.roi import roi_centres
 from tests.training.conftest import face_landmarks
 from training.config import AugmentSection, TrainConfig
-from training.data.augment import EFFECTS, augment_photo
+from training.data.augment import EFFECTS, augment_photo, restyle
 from training.data.hand import paint_hand
 from training.data.samples import (
     RunOrder,
@@ -193,3 +194,18 @@ def test_unknown_labels_weigh_nothing(toy_data, tiny_config: TrainConfig) -> Non
     weights = TrainingSamples(faces, tiny_config)[0, 4][3]
     assert weights[1] == 0
     assert (weights[[0, 2]] > 0).all()
+
+
+def test_restyling_keeps_light_contrast_and_shapes_and_changes_colours_and_textures() -> None:
+    rgb = np.asarray(data.astronaut()[:256, 96:352], np.float32) / 255
+    picture = cv2.resize(rgb, (128, 128), interpolation=cv2.INTER_AREA)
+    landmarks, alike, spread = face_landmarks(128), [], []
+    for seed in range(40):
+        styled = restyle(picture, landmarks, np.random.default_rng(seed))
+        assert styled.mean() == pytest.approx(picture.mean(), abs=1e-3)
+        assert 0.3 < styled.std() / picture.std() < 1.01  # opposites of the mixture may cancel
+        edges = [np.hypot(*np.gradient(cv2.GaussianBlur(p.mean(-1), (0, 0), 2))) for p in (picture, styled)]
+        alike.append(np.corrcoef(edges[0].ravel(), edges[1].ravel())[0, 1])
+        spread.append(float(np.abs(styled - picture).mean()))
+    assert np.median(alike) > 0.7
+    assert np.median(spread) > 0.05

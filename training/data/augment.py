@@ -3,8 +3,8 @@
 Each effect is a small function of (picture (S, S, 3) float32 RGB about 0 to 1, landmarks (68, 2) in its pixels, rng)
 that returns a new picture; those that stand before the face also return where they cover it. Lengths are in units of
 `_unit`, the picture's side over 128, so that effects look alike at every resolution. `EFFECTS` lists them in the order
-of the world: on the face, before the face, light, camera. `augment_photo` draws each with its probability. Only the
-picture changes; geometry is drawn in `training.data.samples`.
+of the world: on the face, before the face, light, style, camera. `augment_photo` draws each with its probability. Only
+the picture changes; geometry is drawn in `training.data.samples`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ Points = npt.NDArray[np.floating]
 Effect = Callable[[Picture, Points, np.random.Generator], Picture | tuple[Picture, Picture]]
 
 FIXED_POINT_BITS = 4  # cv2 draws at 1/16 pixel
+STYLE_KERNELS = (1, 3, 5)
+"""Sides in pixels; the source's 7 would wipe out brows and lids of a face at 128 pixels."""
 
 
 def _unit(picture: Picture) -> float:
@@ -203,6 +205,32 @@ def expose(picture: Picture, _landmarks: Points, rng: np.random.Generator) -> Pi
     return np.asarray(picture * (rng.uniform(0.2, 0.35) / max(brightness, 0.02)), np.float32)
 
 
+# --- style ---------------------------------------------------------------------------------------------------------
+
+
+def restyle(picture: Picture, _landmarks: Points, rng: np.random.Generator) -> Picture:
+    """A random convolution, mixed with the picture: shapes stay, textures and colours become those of no material.
+
+    Renders show one way of painting skin and hair; a network that may lean on it reads brows of renders and not of
+    people. Xu, Liu, Yang, Raffel, Niethammer: Robust and generalizable visual representation learning via random
+    convolutions, ICLR 2021 (weights from N(0, 1 / (3 k^2)), k drawn, mixed by a uniform share). The result has the
+    mean and the contrast of the picture, as it must survive as 8 bits.
+    """
+    side = STYLE_KERNELS[int(rng.integers(len(STYLE_KERNELS)))]
+    kernels = rng.normal(0, 1 / (side * 3**0.5), (3, 3, side, side)).astype(np.float32)
+    channels = cv2.split(picture)
+    mixed = np.stack(
+        [
+            sum(cv2.filter2D(channels[i], -1, row[i], borderType=cv2.BORDER_REFLECT_101) for i in range(3))
+            for row in kernels
+        ],
+        axis=-1,
+    )
+    mixed = (mixed - mixed.mean()) * (picture.std() / (mixed.std() + 1e-6)) + picture.mean()
+    share = np.float32(rng.random())
+    return np.asarray(picture * (1 - share) + mixed * share, np.float32)
+
+
 # --- camera --------------------------------------------------------------------------------------------------------
 
 
@@ -261,6 +289,7 @@ EFFECTS: tuple[tuple[float, tuple[Effect, ...]], ...] = (
     (0.24, (occluders,)),
     (0.85, (colour,)),
     (1.00, (expose,)),
+    (0.50, (restyle,)),
     (0.12, (sharpen,)),
     (0.58, (defocus, low_resolution, motion_blur)),
     (0.50, (noise,)),

@@ -1,7 +1,7 @@
 // Clips: sent, listed, played with what was found in them, read off over time.
 import { getJson, sendFile } from "./api.js";
 import { AuBars, faceTabs } from "./bars.js";
-import { checkpointSelect, refOf, thresholdsOf } from "./checkpoints.js";
+import { checkpointSelect, refOf } from "./checkpoints.js";
 import { el, labelled, settled } from "./dom.js";
 import { EventTable } from "./events.js";
 import { exportButtons } from "./exports.js";
@@ -182,7 +182,7 @@ export function startClip(section) {
     if (signal.aborted) return;
     if (timeline.checkpoint && refOf(timeline.checkpoint) !== viewer.dataset.checkpoint) {
       viewer.dataset.checkpoint = refOf(timeline.checkpoint);
-      thresholds.load(thresholdsOf(timeline.checkpoint));
+      thresholds.load(timeline.thresholds);
     }
     controls.fill();
     makeStrips();

@@ -13,6 +13,7 @@ export class Timeline {
     this.aus = [];
     this.names = [];
     this.checkpoint = null;
+    this.thresholds = {}; // by AU, of the reading that decided
     this.frame = [];
     this.pts = [];
     this.rows = { frame: [], face: [], track: [], box: [], score: [], probability: [], active: [] };
@@ -41,6 +42,7 @@ export class Timeline {
 
   #append(page) {
     this.checkpoint = page.checkpoint;
+    this.thresholds = page.thresholds;
     this.ownRest = new Set(page.own_rest);
     if (page.aus.length) [this.aus, this.names] = [page.aus, page.names];
     const base = this.rows.frame.length;
