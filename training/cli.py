@@ -217,7 +217,8 @@ def publish(
         Path | None, typer.Option(help="Text file with what it was seen to do on real faces.")
     ] = None,
     average_with: Annotated[
-        Path | None, typer.Option(help="Publish the mean of the weights and those of this earlier run on its path.")
+        Path | None,
+        typer.Option(help="Publish the mean of the weights and those of this earlier run or checkpoint on its path."),
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Code revision that trained it; default: this one.")] = None,
     real_data: Annotated[
@@ -252,8 +253,9 @@ def publish(
 
         torch.set_num_threads(max(1, threads))
         run = read_run(run_dir)
-        if average_with is not None:
-            run = averaged(run, read_run(average_with))
+        earlier = _starting_point(average_with)
+        if earlier is not None:
+            run = averaged(run, earlier.weights)
         codes = run.config.network.au_codes
         held_out = FaceShards(find_shards(data, run.config.data.calibration), codes)
         test = FaceShards(find_shards(data, run.config.data.test), codes)

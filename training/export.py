@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -98,21 +98,24 @@ def read_run(folder: Path) -> TrainedRun:
     return TrainedRun(config, weights, int(state["step"]), state["data"], tuple(state["history"]))
 
 
-def averaged(run: TrainedRun, earlier: TrainedRun) -> TrainedRun:
-    """The run with the mean of its weights and those of a run it began with.
+def averaged(run: TrainedRun, earlier: Mapping[str, torch.Tensor]) -> TrainedRun:
+    """The run with the mean of its weights and those that it began with.
 
     Weights along one training path can be averaged; late ones fit the rendered faces best, earlier ones can do better
     on others (Wortsman et al. 2022).
 
+    Args:
+        run: of `read_run`.
+        earlier: weights of an earlier run or of a published checkpoint; what serves training alone is not needed.
+
     Raises:
         TrainingError: the two are of different architectures.
     """
-    if {key: value.shape for key, value in run.state.items()} != {k: v.shape for k, v in earlier.state.items()}:
-        raise TrainingError("runs of different architectures cannot be averaged")
-    mean = {
-        key: (value + earlier.all_weights[key]) / 2 if value.is_floating_point() else value
-        for key, value in run.state.items()
-    }
+    mean = {}
+    for key, value in run.state.items():
+        if key not in earlier or earlier[key].shape != value.shape:
+            raise TrainingError("weights of different architectures cannot be averaged")
+        mean[key] = (value + earlier[key]) / 2 if value.is_floating_point() else value
     return replace(run, all_weights=mean)
 
 
