@@ -12,7 +12,8 @@
 `AsyncClient` has the same methods to await. Nothing of the service is imported here.
 """
 
-from roigcn.client import AsyncClient, Client
+from roigcn.async_client import AsyncClient
+from roigcn.client import Client
 from roigcn.errors import (
     CheckpointUnavailableError,
     CheckpointUnknownError,

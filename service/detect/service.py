@@ -60,17 +60,13 @@ async def queue(
 
 async def answer(context: Context, job: Job, gone: Gone) -> DetectAnswer:
     """Wait for a queued picture's result, see `outcome`."""
-    return await outcome(context, job, gone, _answer)
+    found, _ = await answer_at_rest(context, job, gone)
+    return found
 
 
 async def answer_at_rest(context: Context, job: Job, gone: Gone) -> tuple[DetectAnswer, tuple[float, ...] | None]:
     """The same, with how brows and lids of the largest face rest if the picture shows a resting face."""
-
-    def read(connection: sa.Connection, context: Context, job: Job) -> tuple[DetectAnswer, tuple[float, ...] | None]:
-        faces = [face for frame in ResultRepository(connection).frames_page(job, limit=1) for face in frame.faces]
-        return _answer(connection, context, job), rest_in(faces)
-
-    return await outcome(context, job, gone, read)
+    return await outcome(context, job, gone, _answer)
 
 
 async def outcome(context: Context, job: Job, gone: Gone, read: Callable[[sa.Connection, Context, Job], T]) -> T:
@@ -192,7 +188,7 @@ async def _too_late(context: Context) -> Problem:
     return QueueFull(f"The picture was not analysed within {seconds:g} s. {advice}", headers={"Retry-After": "5"})
 
 
-def _answer(connection: sa.Connection, context: Context, job: Job) -> DetectAnswer:
+def _answer(connection: sa.Connection, context: Context, job: Job) -> tuple[DetectAnswer, tuple[float, ...] | None]:
     """Shape the stored rows; rows that are not to be stored are removed in the same transaction."""
     results = ResultRepository(connection)
     checkpoint = context.checkpoint_of(connection, job)
@@ -200,25 +196,25 @@ def _answer(connection: sa.Connection, context: Context, job: Job) -> DetectAnsw
         raise CheckpointUnavailable("The checkpoint of this answer is no longer registered. Send the picture again.")
     stored = job.options.store
     full = job.options.roi is RoiStorage.FULL
-    rows = results.frames_page(job, limit=1)
+    rows = [face for frame in results.frames_page(job, limit=1) for face in frame.faces]
     inline, scale = full and not stored, crop_scale(checkpoint)
     faces = [
         face_answer(row, checkpoint.au_codes, results.roi_map(job, 0, row.face) if inline else None, scale)
-        for frame in rows
-        for row in frame.faces
+        for row in rows
     ]
     if not stored:
         JobRepository(connection).delete(job.tenant, job.id)
     links = DetectLinks(
         job=f"/jobs/{job.id}", roi=f"/jobs/{job.id}/frames/0/faces/{{face}}/roi/{{au}}" if full else None
     )
-    return DetectAnswer(
+    answered = DetectAnswer(
         job=job.id if stored else None,
         image=ImageBlock(width=job.width or 0, height=job.height or 0),
         checkpoint=checkpoint_block(checkpoint),
         faces=faces,
         links=links if stored else None,
     )
+    return answered, rest_in(rows)
 
 
 async def _remove(context: Context, tenant: str, job_id: UUID) -> None:

@@ -14,7 +14,7 @@ import pytest
 import uvicorn
 
 import roigcn
-from roigcn.client import LIMITS
+from roigcn.base import LIMITS
 from roigcn.errors import PROBLEMS, problem_from
 from service.problems import PROBLEMS as SERVED
 from tests.client.conftest import Connect
