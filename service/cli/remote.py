@@ -48,6 +48,10 @@ def submit(
     watch_it: Annotated[bool, typer.Option("--watch", help="Follow the job to its end.")] = False,
     result: Result = None,
     roi: Annotated[str, typer.Option(help="What to keep of the ROI maps: full, peaks or none.")] = "full",
+    faces: Annotated[str, typer.Option(help="Which faces of each frame: all, or the largest.")] = "all",
+    checkpoint: Annotated[
+        str | None, typer.Option(help="NAME or NAME:VERSION of one that the server has; default: its active one.")
+    ] = None,
     neutral: Annotated[
         Path | None,
         typer.Option(
@@ -70,11 +74,15 @@ def submit(
     Exit code: 0 sent (or succeeded), 1 refused or failed, 3 the server does not answer.
     """
     with connect(server, api_key) as client:
-        rest = None if neutral is None else client.detect(neutral, roi="none", faces="largest")
+        rest = None
+        if neutral is not None:
+            rest = client.detect(neutral, roi="none", faces="largest", checkpoint=checkpoint)
         with progress_bar("upload", clip.stat().st_size, "bytes") as bar:
             job = client.submit(
                 clip,
                 roi=cast(Literal["full", "peaks", "none"], roi),  # the server names what it takes
+                faces=cast(Literal["all", "largest"], faces),
+                checkpoint=checkpoint,
                 neutral=rest,
                 idempotency_key=idempotency_key,
                 progress=lambda sent, _: bar.update(bar.task_ids[0], completed=sent),

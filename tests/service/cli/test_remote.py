@@ -45,6 +45,17 @@ def test_a_clip_is_sent_followed_and_fetched(
     assert (again.exit_code, "5 frames analysed" in again.stderr) == (Exit.DONE, True)
 
 
+def test_faces_and_checkpoint_are_asked_for(
+    server: Server, tenant: str, store: Store, run: Run, tmp_path: Path
+) -> None:
+    clip_file = tmp_path / "clip.mp4"
+    clip_file.write_bytes(b"\0\0\0\x18ftypisom")
+    job = run(server, tenant, "submit", clip_file, "--faces", "largest", "--checkpoint", "w18s-light").stdout.strip()
+    with server.client(tenant) as client:
+        answer = client.get(f"/jobs/{job}").json()
+    assert (answer["options"]["faces"], answer["checkpoint"]["name"]) == ("largest", "w18s-light")
+
+
 def test_a_clip_is_held_against_a_neutral_picture(
     served: Server, tenant: str, run: Run, tmp_path: Path, write_clip: Callable[..., Path], astronaut: UInt8Array
 ) -> None:
@@ -80,6 +91,8 @@ def test_ends_that_are_no_success(server: Server, tenant: str, store: Store, run
         (["watch", "019a1f3e-7a52-7c11-9e0b-5d1f6f1f2a10"], Exit.FAILED, "404 not-found"),
         (["submit", __file__], Exit.FAILED, "415 unsupported-media"),
         (["submit", __file__, "--roi", "everything"], Exit.FAILED, "query.roi"),
+        (["submit", __file__, "--faces", "prettiest"], Exit.FAILED, "query.faces"),
+        (["submit", __file__, "--checkpoint", "nobody"], Exit.FAILED, "422 checkpoint-unknown"),
         (["submit", __file__, "--api-key", "wrong"], Exit.UNAVAILABLE, "401 unauthorized"),
         (["submit", __file__, "--server", "127.0.0.1:8000"], Exit.USAGE, "must look like"),
         (["export", "019a1f3e-7a52-7c11-9e0b-5d1f6f1f2a10", "-f", "xlsx", "-o", "x"], Exit.FAILED, "known are native"),
