@@ -126,6 +126,18 @@ class Analyzer:
         """What probability and decision come from, see `Reading`."""
         return "network" if self._landmarks is None else "both"
 
+    def deciding_by(self, reading: Reading) -> Analyzer:
+        """One with the same engine and finder that decides by another reading; this one if it does so already.
+
+        Closing either frees the engine of both.
+
+        Raises:
+            CheckpointError: as the class.
+        """
+        if reading == self.decides_by:
+            return self
+        return Analyzer(self.checkpoint, self.engine, self.finder, reading)
+
     def faces(self, rgb: UInt8Array) -> list[Face]:
         """The faces of a picture (H, W, 3) uint8 RGB, largest first."""
         return self.finder.find(rgb)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import sqlalchemy as sa
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -28,6 +30,9 @@ from worker.store.records import Job, JobError, JobState
 from worker.store.results import FrameRows, ResultRepository, frame_rows
 from worker.tracker_codec import decode_tracker, encode_tracker
 from worker.unavailable import UNAVAILABLE
+
+if TYPE_CHECKING:
+    from model.analyzer import Reading
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +92,9 @@ class _ClipRun:
     def run(self) -> None:
         settings, job = self._runtime.settings, self._job
         loaded = self._runtime.loaded(job)
+        if job.frames_done and job.reading is not None:
+            # A clip that goes on is decided as it was begun, whatever ROIGCN_READING says by now.
+            loaded = replace(loaded, analyzer=loaded.analyzer.deciding_by(cast("Reading", job.reading)))
         options = VideoOptions(
             faces=job.options.faces,
             batch_size=settings.batch_size,

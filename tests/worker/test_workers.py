@@ -266,6 +266,25 @@ def test_a_killed_worker_loses_no_frame(workplace, long_clip: Path, tiny_analyze
     )
 
 
+def test_a_clip_goes_on_by_the_reading_it_was_begun_with(workplace, long_clip: Path, tiny_analyzer: Analyzer) -> None:
+    job = workplace.submit(long_clip)
+    worker = workplace.start("video", commit_frames=10, reading="network")
+    workplace.wait(job, lambda job: job.frames_done >= 30)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(30) == 0
+    assert 0 < workplace.job(job).frames_done < 160
+    workplace.start("video")
+    done = workplace.wait(job)
+    assert (done.state, done.reading) == (JobState.SUCCEEDED, "network")
+    alone = tiny_analyzer.deciding_by("network")
+    assert alone.deciding_by("network") is alone
+    for row, frame in zip(_frames(workplace, done), analyze_video(long_clip, alone), strict=True):
+        for face, (_, prediction) in zip(row.faces, frame.faces, strict=True):
+            np.testing.assert_allclose(face.au_probability, prediction.probability, atol=2e-2)
+    with workplace.engine.connect() as connection:
+        assert {track.rest for track in ResultRepository(connection).tracks(done)} == {None}
+
+
 def test_what_was_read_before_a_clip_broke_off_is_held_against_its_rest(
     workplace, tmp_path: Path, write_clip: WriteClip, scene: Scene, tiny_analyzer: Analyzer
 ) -> None:
