@@ -12,6 +12,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
+from model.registry import BUILTIN_ROOT, Registry
 from tests.browser.conftest import CLIP, FACES
 from tests.browser.kit import CODE_SIDE, SECONDS, Visitor, barcode
 
@@ -116,7 +117,7 @@ def test_two_checkpoints_side_by_side(visitor: Visitor) -> None:
     page.select_option("#checkpoint-b", "second:1")
     page.wait_for_selector("#reading-b:not([hidden]) .au")
     captions = page.locator("#photo .caption").all_inner_texts()
-    assert [caption.split(" · ")[0] for caption in captions] == ["w18s-rendered:5", "second:1"]
+    assert [caption.split(" · ")[0] for caption in captions] == [Registry([BUILTIN_ROOT]).active().ref, "second:1"]
     differences = page.locator("#reading-b .au-score").all_inner_texts()
     assert differences == ["+0.00"] * 15, "the same weights under two names"
     boxes = [page.locator("#photo .stage").nth(k).bounding_box() for k in range(2)]

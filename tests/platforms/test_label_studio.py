@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from model.action_units import AU_SETS, CATALOGUE
+from model.registry import BUILTIN_ROOT, Registry
 from service.integrations.label_studio.template import label_config
 from tests.platforms.kit import ROOT, Backend, LabelStudioServer, sdk_errors
 from tests.service.integrations.kit import FOREIGN
@@ -48,7 +49,7 @@ def pictures(ls: LabelStudioServer, backend: Backend) -> tuple[int, dict[str, in
 def test_the_backend_connects(pictures: tuple[int, dict[str, int], dict[str, Any]]) -> None:
     _, _, connection = pictures
     assert (connection["state"], connection["readable_state"]) == ("CO", "Connected")
-    assert connection["model_version"].startswith("roigcn w18s-rendered:5 ")
+    assert connection["model_version"].startswith(f"roigcn {Registry([BUILTIN_ROOT]).active().ref} ")
 
 
 def test_a_wrong_key_is_refused(ls: LabelStudioServer, backend: Backend) -> None:

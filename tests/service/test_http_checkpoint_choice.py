@@ -8,9 +8,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from model.registry import BUILTIN_ROOT, Registry
 from service.settings import ServiceSettings
 from tests.service.kit import Server, Store, assert_problem, running_server
 
+NEWEST = Registry([BUILTIN_ROOT]).get("w18s-rendered")
 CLIP = b"\0\0\0\x18ftypisom" + bytes(100)
 
 
@@ -19,15 +21,16 @@ def submit(client: httpx.Client, key: str | None = None, **query: str) -> httpx.
     return client.post("/jobs", params=query, files={"video": ("clip.mp4", CLIP)}, headers=headers)
 
 
-@pytest.mark.parametrize("ref", ["w18s-rendered", "w18s-rendered:5"])
+@pytest.mark.parametrize("ref", ["w18s-rendered", NEWEST.ref])
 def test_a_job_names_what_was_asked_for(client: httpx.Client, store: Store, ref: str) -> None:
     job = submit(client, checkpoint=ref)
     assert job.status_code == 202, job.text
-    assert (job.json()["checkpoint"]["name"], job.json()["checkpoint"]["version"]) == ("w18s-rendered", "5")
+    named = job.json()["checkpoint"]
+    assert (named["name"], named["version"]) == ("w18s-rendered", NEWEST.manifest.version)
     assert submit(client).json()["checkpoint"] is None, "the active one is named by the worker that takes the job up"
 
 
-@pytest.mark.parametrize("ref", ["nobody", "w18s-rendered:9", "nobody:1"])
+@pytest.mark.parametrize("ref", ["nobody", "w18s-rendered:999", "nobody:1"])
 def test_an_unknown_one_is_a_problem_that_lists_the_known(
     server: Server, client: httpx.Client, portrait: bytes, ref: str
 ) -> None:
@@ -37,7 +40,7 @@ def test_an_unknown_one_is_a_problem_that_lists_the_known(
         client.post("/detect", params={"checkpoint": ref}, files={"image": ("photo.jpg", portrait)}),
     ):
         body = assert_problem(response, 422, "checkpoint-unknown")
-        assert "w18s-rendered:5" in str(body["detail"])
+        assert NEWEST.ref in str(body["detail"])
     assert len(server.media_files()) == files
     assert client.get("/jobs").json()["jobs"] == []
 
@@ -49,7 +52,7 @@ def test_what_is_no_name(client: httpx.Client, ref: str) -> None:
 
 def test_a_repeated_key_with_another_checkpoint_is_a_conflict(client: httpx.Client, store: Store) -> None:
     first = submit(client, "key-1", checkpoint="w18s-rendered")
-    again = submit(client, "key-1", checkpoint="w18s-rendered:5")
+    again = submit(client, "key-1", checkpoint=NEWEST.ref)
     assert first.json()["id"] == again.json()["id"]
     assert_problem(submit(client, "key-1"), 409, "idempotency-conflict")
 
