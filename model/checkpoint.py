@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -63,6 +63,7 @@ __all__ = [
 
 MANIFEST_NAME = "manifest.json"
 WEIGHTS_NAME = "weights.safetensors"
+CARD_NAME = "MODEL_CARD.md"
 _SUPERVISION_PREFIX = "supervision."
 _MANIFEST_MAX_BYTES = 4 << 20
 
@@ -242,6 +243,7 @@ def write_checkpoint(
     manifest: Manifest,
     *,
     half: bool = True,
+    card: Callable[[Manifest], str] | None = None,
 ) -> Checkpoint:
     """Publishes a checkpoint: writes it beside its final place, then renames it, so that no reader sees half of it.
 
@@ -250,6 +252,7 @@ def write_checkpoint(
         network_state: the network's state dict, torch tensors or arrays, and those of a reading of landmarks.
         manifest: its hash, dtype and number of parameters are filled in here.
         half: store kernels and matrices as float16, else float32.
+        card: makes the text of the model card of the final manifest; without it there is none.
 
     Raises:
         CheckpointError: the folder exists (versions are never overwritten) or does not fit the manifest, or a weight
@@ -273,7 +276,10 @@ def write_checkpoint(
     draft = Path(tempfile.mkdtemp(prefix=".publishing-", dir=folder.parent))
     try:
         draft.chmod(0o755)  # mkdtemp makes folders that only their owner can read
-        for name, content in ((WEIGHTS_NAME, blob), (MANIFEST_NAME, manifest.to_json().encode())):
+        files = {WEIGHTS_NAME: blob, MANIFEST_NAME: manifest.to_json().encode()}
+        if card is not None:
+            files[CARD_NAME] = card(manifest).encode()
+        for name, content in files.items():
             with (draft / name).open("wb") as file:
                 file.write(content)
                 file.flush()

@@ -6,6 +6,8 @@ applied to column vectors (x, y, 1). All functions take leading batch dimensions
 
 from __future__ import annotations
 
+from typing import Literal
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -137,8 +139,14 @@ def map_to_crop(points: npt.ArrayLike, stride: float = 4) -> Float64Array:
     return (np.asarray(points, dtype=np.float64) + 0.5) * stride - 0.5
 
 
+_BORDER_MODES: dict[object, int] = {"edge": cv2.BORDER_REPLICATE, "mirror": cv2.BORDER_REFLECT_101}
+
+
 def warp(
-    rgb: UInt8Array, affine: npt.ArrayLike, size: int, border: tuple[int, int, int] | None = BORDER_RGB
+    rgb: UInt8Array,
+    affine: npt.ArrayLike,
+    size: int,
+    border: tuple[int, int, int] | Literal["edge", "mirror"] = BORDER_RGB,
 ) -> UInt8Array:
     """A square picture cut from another along an affine, bilinear, with averaging when it shrinks a lot.
 
@@ -146,7 +154,7 @@ def warp(
         rgb: (H, W, 3) uint8.
         affine: (2, 3) from picture pixels to pixels of the result.
         size: side of the result in pixels.
-        border: colour outside the picture, or None to repeat its edge pixels.
+        border: colour outside the picture, or how it goes on there: its edge pixels repeated, or itself mirrored.
 
     Returns:
         (size, size, 3) uint8.
@@ -177,8 +185,8 @@ def warp(
             compose(forward, invert_affine(to_part)),
             (size, size),
             flags=cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE if border is None else cv2.BORDER_CONSTANT,
-            borderValue=border or (0, 0, 0),
+            borderMode=_BORDER_MODES.get(border, cv2.BORDER_CONSTANT),
+            borderValue=(0, 0, 0) if isinstance(border, str) else border,
         ),
         dtype=np.uint8,
     )

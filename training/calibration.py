@@ -15,11 +15,15 @@ from scipy.special import expit
 from training.metrics import best_threshold
 
 MIN_CLASS_FACES = 5
+LEAST_SLOPE = 1e-6
+"""A flatter curve says the same of every face: such an AU counts as not fitted."""
 
 
 @dataclass(frozen=True)
 class Calibrator:
     """probability = sigmoid(slope * score + intercept), per AU; NaN where an AU could not be fitted.
+
+    That is where either class has too few faces, or scores point the wrong way.
 
     Attributes:
         slope: (K,).
@@ -36,9 +40,14 @@ class Calibrator:
         fitted = expit(self.slope * score + self.intercept)
         return np.asarray(np.where(np.isnan(self.slope), np.clip((score + 1) / 2, 0, 1), fitted))
 
-    def decide(self, score: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
-        """Decisions (N, K) at the thresholds; at probability one half where an AU has none."""
-        return np.asarray(self.probability(score) > np.where(np.isnan(self.threshold), 0.5, self.threshold))
+    def decide(self, score: npt.NDArray[np.floating], own: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Decisions (N, K) at the thresholds, as the product takes them.
+
+        Args:
+            score: (N, K).
+            own: (N, K), the decoder's own decisions, which stand where an AU has no threshold.
+        """
+        return np.asarray(np.where(np.isnan(self.threshold), own, self.probability(score) >= self.threshold))
 
 
 def fit_platt(score: npt.NDArray[np.floating], truth: npt.NDArray[np.bool_]) -> tuple[float, float]:
@@ -83,7 +92,8 @@ def fit_calibrator(
     for k in range(count):
         kept = (weights[:, k] > 0) & np.isfinite(score[:, k])
         truth = labels[kept, k] > 0.5
-        slope[k], intercept[k] = fit_platt(score[kept, k], truth)
-        if np.isfinite(slope[k]):
+        steepness, offset = fit_platt(score[kept, k], truth)
+        if steepness > LEAST_SLOPE:
+            slope[k], intercept[k] = steepness, offset
             threshold[k] = expit(slope[k] * best_threshold(truth, score[kept, k].astype(np.float64)) + intercept[k])
     return Calibrator(slope, intercept, threshold)

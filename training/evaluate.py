@@ -127,7 +127,10 @@ def table_of(predictions: Predictions, au_codes: Sequence[str], calibrator: Cali
     if calibrator is None:
         probability, decision = np.clip((predictions.score.astype(np.float64) + 1) / 2, 0, 1), predictions.decision
     else:
-        probability, decision = calibrator.probability(predictions.score), calibrator.decide(predictions.score)
+        probability, decision = (
+            calibrator.probability(predictions.score),
+            calibrator.decide(predictions.score, predictions.decision),
+        )
     return score_table(au_codes, predictions.labels, predictions.weights, predictions.score, probability, decision)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from model.checkpoint import Checkpoint, load_checkpoint, write_checkpoint
+from model.checkpoint import Checkpoint, write_checkpoint
 from model.manifest import (
     Architecture,
     Calibration,
@@ -34,13 +34,11 @@ from training.config import TrainConfig
 from training.data.origin import Origin
 from training.data.shards import FaceShards
 from training.evaluate import Reading, mean_auc_interval, predict, table_of
-from training.landmark_opinion import Judged, landmark_opinion
+from training.landmark_opinion import Judged, check_faces, landmark_opinion
 from training.landmark_reading import LANDMARK_VOICE
 from training.manifest_metrics import manifest_metrics
 from training.model_card import model_card
 from training.state import TrainingError, load_state
-
-CARD_NAME = "MODEL_CARD.md"
 
 
 @dataclass(frozen=True)
@@ -177,8 +175,10 @@ def publish(
     Raises:
         CheckpointError: the version exists or a weight is not finite.
         AssetError: a reading of landmarks is wanted and the face nets are missing.
-        ValueError: a reading of landmarks is wanted of too few faces.
+        TrainingError: a reading of landmarks is wanted of too few faces.
     """
+    if landmark_faces is not None:
+        check_faces(calibration, Reading.of_config(run.config).au_codes)
     config, reading = run.config, Reading.of_config(run.config)
     draft = Manifest(
         name=name,
@@ -234,9 +234,7 @@ def publish(
         )
         manifest = manifest.model_copy(update={"landmark_opinion": opinion})
         tensors |= fitted.tensors()
-    checkpoint = write_checkpoint(root / name / version, tensors, manifest)
-    (checkpoint.path / CARD_NAME).write_text(model_card(checkpoint.manifest, origin), encoding="utf-8")
-    return load_checkpoint(checkpoint.path)
+    return write_checkpoint(root / name / version, tensors, manifest, card=lambda final: model_card(final, origin))
 
 
 def calibration_fields(calibrator: Calibrator, au_codes: tuple[str, ...]) -> dict[str, object]:

@@ -73,7 +73,9 @@ def measuring(
         The resting reference (R, 3), and the weights (K, Q): the signs that FACS gives, each in standard deviations of
         a measure about the person's rest. They are 0 where nobody's rest is known.
     """
-    reference = resting_reference(points[:REFERENCE_FACES])
+    # Evenly over all people: faces of one person lie together.
+    chosen = np.linspace(0, len(points) - 1, min(len(points), REFERENCE_FACES)).astype(int)
+    reference = resting_reference(points[chosen])
     measured = brow_measures(points[..., :2], points[..., 2], reference)
     away = measured - rests_of(measured, identities)
     away = away[np.isfinite(away).all(axis=1)]

@@ -12,12 +12,14 @@ from scipy.special import expit
 
 from model.landmark_reading import LandmarkReading
 from model.manifest import Fusion, LandmarkOpinion, Metrics, MovementFusion, OwnRest
+from training.calibration import MIN_CLASS_FACES
 from training.data.shards import FaceShards
 from training.evaluate import Predictions, mean_auc_interval, table_of
 from training.landmark_movement import LEAST_PICTURES, Shares, fit_movement, rests_of
 from training.landmark_reading import fit_joint, fit_reading, net_landmarks
 from training.manifest_metrics import manifest_metrics
 from training.metrics import score_table
+from training.state import TrainingError
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,26 @@ class Judged:
         return moved
 
 
+def check_faces(calibration: FaceShards, au_codes: tuple[str, ...]) -> None:
+    """Ask, before anything is measured, whether both readings of every AU can be joined.
+
+    Raises:
+        TrainingError: the calibration part shows an AU too seldom, or too seldom its absence.
+    """
+    counted = calibration.weights > 0
+    present = (counted & (calibration.labels > 0.5)).sum(axis=0)
+    few = [
+        f"{code} ({yes} with, {no} without)"
+        for code, yes, no in zip(au_codes, present, counted.sum(axis=0) - present, strict=True)
+        if min(yes, no) < MIN_CLASS_FACES
+    ]
+    if few:
+        raise TrainingError(
+            f"the calibration part has too few faces of {', '.join(few)}: a reading of landmarks needs "
+            f"{MIN_CLASS_FACES} of each kind. Choose more people for calibration, or publish without it"
+        )
+
+
 def landmark_opinion(
     faces: FaceShards,
     calibration: Judged,
@@ -60,12 +82,15 @@ def landmark_opinion(
         voice: see `fit_joint`.
 
     Raises:
-        ValueError: too few faces.
+        TrainingError: too few faces.
     """
-    reading = fit_reading(net_landmarks(faces), faces.labels, faces.weights, faces.identities, au_codes)
     held_out, found = calibration.found, test.found
-    looks = [reading.logits(part.points[..., :2]) for part in (calibration, test)]
-    joint = fit_joint(held_out.score, looks[0], held_out.labels, held_out.weights, voice)
+    try:
+        reading = fit_reading(net_landmarks(faces), faces.labels, faces.weights, faces.identities, au_codes)
+        looks = [reading.logits(part.points[..., :2]) for part in (calibration, test)]
+        joint = fit_joint(held_out.score, looks[0], held_out.labels, held_out.weights, voice)
+    except ValueError as error:
+        raise TrainingError(f"no reading of landmarks can be fitted: {error}") from error
     chance = joint.probability(found.score, looks[1])
     alone = table_of(replace(found, score=looks[1], decision=looks[1] > 0), au_codes)
     metrics = _measured(

@@ -2,12 +2,13 @@
 
 The landmarks are those that the landmark net sets on the training pictures, not the renderer's own: the convention
 must be the one met in use. Each has the net's depth as its third coordinate. They are kept in
-`landmarks-of-net.cache` beside a folder's shards: the net runs once.
+`landmarks-of-net-*.cache` beside a folder's shards: the net runs once.
 """
 
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from training.data.shards import FaceShards
 from training.landmark_movement import measuring
 from training.metrics import best_threshold
 
-CACHE_NAME = "landmarks-of-net.cache"  # no .npz, which a folder of shards is searched for
+CACHE_NAME = "landmarks-of-net-{:08x}.cache"  # no .npz, which a folder of shards is searched for
 BORDER = 0.25
 """Width of the border put round each picture, in sides: a face that fills its picture needs room to be looked at."""
 LOOKS = 2
@@ -80,7 +81,8 @@ def net_landmarks(faces: FaceShards, advance: Callable[[int], None] = lambda _: 
     Raises:
         AssetError: the face nets are missing.
     """
-    cache = faces.shards[0].path.with_name(CACHE_NAME)
+    # A name for each part: those of a prepared folder lie together.
+    cache = faces.shards[0].path.with_name(CACHE_NAME.format(zlib.crc32(faces.fingerprint.encode())))
     known = _read_cache(cache, faces)
     if known is not None:
         advance(len(faces))

@@ -82,7 +82,7 @@ def look_of(rgb: UInt8Array, face: Face) -> Float32Array:
         (24 * 24 * 3,) float32. The dot product of two of them, -1 to 1, is their likeness; brightness, contrast and
         colour cast drop out.
     """
-    patch = warp(rgb, crop_affine(face.landmarks, LOOK_SIZE, LOOK_SCALE), LOOK_SIZE, border=None)
+    patch = warp(rgb, crop_affine(face.landmarks, LOOK_SIZE, LOOK_SCALE), LOOK_SIZE, border="edge")
     centred = patch.astype(np.float32) - patch.mean(axis=(0, 1), dtype=np.float32)
     return unit(centred.ravel())
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -180,6 +181,20 @@ def test_published_versions_never_change(checkpoint: Checkpoint, tmp_path: Path)
     with pytest.raises(CheckpointError, match="raise the version"):
         write_checkpoint(tmp_path / "random" / "1", state, checkpoint.manifest)
     assert [path.name for path in (tmp_path / "random").iterdir()] == ["1"]  # no draft is left
+
+
+def test_the_card_comes_with_the_weights_or_nothing_does(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    state, folder = {"w": np.ones((2, 2), np.float32)}, tmp_path / "random" / "1"
+
+    def broken(manifest: Manifest) -> str:
+        raise ZeroDivisionError(manifest.ref)
+
+    with pytest.raises(ZeroDivisionError):
+        write_checkpoint(folder, state, checkpoint.manifest, card=broken)
+    assert not list(folder.parent.iterdir())
+    write_checkpoint(folder, state, checkpoint.manifest, card=lambda final: f"{final.ref} {final.weights_sha256}")
+    digest = hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
+    assert (folder / "MODEL_CARD.md").read_text() == f"random:1 {digest}", "of the final manifest"
 
 
 def test_reading_needs_neither_torch_nor_openvino(checkpoint: Checkpoint) -> None:

@@ -138,7 +138,7 @@ def test_warp_shifts_whole_pixels_and_fills_the_border() -> None:
     shifted = warp(rgb, [[1, 0, 5], [0, 1, -3]], 30)
     np.testing.assert_array_equal(shifted[:, 5:], rgb[3:33, :25])
     assert (shifted[:, :5] == BORDER_RGB).all()
-    repeated = warp(rgb, [[1, 0, 5], [0, 1, -3]], 30, border=None)
+    repeated = warp(rgb, [[1, 0, 5], [0, 1, -3]], 30, border="edge")
     assert (repeated[:, :5] == rgb[3:33, :1]).all()
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from training.calibration import fit_calibrator, fit_platt
+from training.calibration import Calibrator, fit_calibrator, fit_platt
 from training.metrics import calibration_error, f1_score
 
 
@@ -49,7 +49,7 @@ def test_calibrator_improves_probability_and_decision() -> None:
     for k in range(2):
         truth = labels[:, k] > 0
         assert calibration_error(truth, probability[:, k]) < 0.03
-        assert f1_score(truth, calibrator.decide(score)[:, k]) > f1_score(truth, score[:, k] > 0)
+        assert f1_score(truth, calibrator.decide(score, score > 0)[:, k]) > f1_score(truth, score[:, k] > 0)
 
 
 def test_unknown_labels_and_unreadable_scores_are_left_out() -> None:
@@ -66,4 +66,21 @@ def test_unknown_labels_and_unreadable_scores_are_left_out() -> None:
 def test_an_au_that_could_not_be_fitted_keeps_the_raw_probability() -> None:
     calibrator = fit_calibrator(np.zeros((8, 1)), np.zeros((8, 1)), np.ones((8, 1)))
     np.testing.assert_allclose(calibrator.probability(np.array([[-1.0], [0.0], [3.0]])), [[0], [0.5], [1]])
-    assert calibrator.decide(np.array([[-0.1], [0.1]])).tolist() == [[False], [True]]
+    score = np.array([[-0.1], [0.1]])
+    for own in (score > 0, score < 0):
+        assert (calibrator.decide(score, own) == own).all(), "the decoder's own rule stands"
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.1, 0.3])
+def test_an_au_whose_scores_point_the_wrong_way_counts_as_not_fitted(rate: float) -> None:
+    """Else probability and threshold were one constant, and their rounding would decide."""
+    score = np.linspace(-1, 1, 1000)[:, None]
+    labels = (score < np.quantile(score, rate)).astype(np.float32)
+    calibrator = fit_calibrator(score, labels, np.ones_like(labels))
+    assert np.isnan([calibrator.slope, calibrator.intercept, calibrator.threshold]).all()
+
+
+def test_a_score_at_the_threshold_is_decided_present() -> None:
+    """As in the product."""
+    calibrator = Calibrator(np.array([1.0]), np.array([0.0]), np.array([0.5]))
+    assert calibrator.decide(np.array([[0.0], [-1e-6]]), np.zeros((2, 1), bool)).tolist() == [[True], [False]]

@@ -3,9 +3,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.brow_measures import MEASURES
+from model.brow_measures import MEASURES, resting_reference
 from tests.readings import solid_face
-from training.landmark_movement import LEAST_PICTURES, Shares, fit_movement, measuring, rests_of
+from training.landmark_movement import (
+    LEAST_PICTURES,
+    REFERENCE_FACES,
+    Shares,
+    fit_movement,
+    measuring,
+    rests_of,
+)
 from training.metrics import roc_auc
 
 PEOPLE, PICTURES = 30, 20
@@ -23,6 +30,17 @@ def people_with_brows(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     own = rng.normal(0, 5, PEOPLE)[identities]
     points[:, 17:27, 1] -= (own + 4 * raised)[:, None]
     return (points + rng.normal(0, 0.3, points.shape)).astype(np.float32), identities, raised
+
+
+def test_the_reference_is_everybodys_however_many_pictures_the_first_has() -> None:
+    points, identities, _ = people_with_brows(1)
+    first = points[identities == 0]
+    crowded = np.concatenate([np.repeat(first, 300, axis=0), points[identities > 0]])
+    owners = np.concatenate([np.zeros(len(first) * 300, int), identities[identities > 0]])
+    reference, _ = measuring(crowded, owners, ("AU1",))
+    chosen = np.linspace(0, len(crowded) - 1, REFERENCE_FACES).astype(int)
+    assert len(np.unique(owners[chosen])) == PEOPLE
+    np.testing.assert_allclose(reference, resting_reference(crowded[chosen]), atol=1e-6)
 
 
 def test_movement_from_the_own_rest_tells_what_heights_do_not() -> None:

@@ -16,6 +16,7 @@ from model.landmark_reading import LandmarkReading
 from tests.training.conftest import face_landmarks
 from training.cli import app
 from training.data.shards import FaceShards, write_shard
+from training.landmark_opinion import check_faces
 from training.landmark_reading import (
     CACHE_NAME,
     FitOptions,
@@ -24,6 +25,7 @@ from training.landmark_reading import (
     net_landmarks,
 )
 from training.metrics import roc_auc
+from training.state import TrainingError
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "faces"
 SIDE = 160
@@ -166,7 +168,7 @@ def test_the_net_looks_once_and_agrees_with_itself(rendered: Path) -> None:
     scale = np.linalg.norm(given[:, 39] - given[:, 42], axis=1).mean()
     assert np.linalg.norm(points[..., :2] - given, axis=-1).mean() < 0.1 * scale
     assert (points[:, 30, 2] < points[:, [0, 16], 2].min(axis=1) - 0.3 * scale).all(), "the nose is nearest"
-    cache = rendered / "test" / CACHE_NAME
+    (cache,) = (rendered / "test").glob(CACHE_NAME.format(0).replace("00000000", "*"))
     written = cache.stat().st_mtime_ns
     np.testing.assert_array_equal(net_landmarks(faces), points)
     assert cache.stat().st_mtime_ns == written
@@ -250,6 +252,8 @@ def test_the_analyzer_joins_both_readings_or_leaves_the_network_alone(published:
     np.testing.assert_allclose(predictions["both"].probability, 1 / (1 + np.exp(-np.array(logit))), atol=1e-4)
     slope, intercept = manifest.platt()
     alone = 1 / (1 + np.exp(-(slope * predictions["network"].score + intercept)))
+    raw = np.clip((predictions["network"].score + 1) / 2, 0, 1)  # where scores of this hardly trained network mislead
+    alone = np.where(np.isnan(slope), raw, alone)
     np.testing.assert_allclose(predictions["network"].probability, alone, atol=1e-5)
     assert predictions["both"].active[AUS.index("AU12")]
     assert not predictions["both"].active[AUS.index("AU4")]
@@ -267,3 +271,11 @@ def test_a_manifest_that_promises_a_reading_needs_its_tensors(published: Path, t
     copy = write_checkpoint(tmp_path / "tiny" / "1", checkpoint.state(), checkpoint.manifest)
     with pytest.raises(CheckpointError, match="no landmark_reading"):
         copy.landmark_reading()
+
+
+def test_too_few_faces_of_a_kind_are_told_before_anything_is_measured(rendered: Path) -> None:
+    faces = FaceShards([rendered / "train" / "shard-00000.npz"], AUS)
+    check_faces(faces, AUS)
+    absent = np.flatnonzero((faces.labels[:, 1] < 0.5) | (faces.weights[:, 1] == 0))
+    with pytest.raises(TrainingError, match=rf"too few faces of {AUS[1]} \(0 with"):
+        check_faces(faces.subset(absent), AUS)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from skimage import data
 
-from model.geometry import apply_affine
+from model.geometry import BORDER_RGB, apply_affine, warp
 from model.landmarks import FLIP_68
 from model.roi import roi_centres
 from tests.training.conftest import face_landmarks
@@ -18,6 +18,7 @@ from training.data.samples import (
     TrainingSamples,
     balance_weights,
     collate,
+    evaluation_crop,
     hidden_aus,
     jittered_affine,
     noisy_landmarks,
@@ -153,6 +154,27 @@ def test_balance_weights(balance: str, wanted: list[list[float]]) -> None:
     labels = np.array([[1, 1], [0, 0], [0, 1], [0, 0], [1, 1]], np.float32)
     weights = np.array([[1, 1], [1, 1], [1, 1], [1, 1], [0, 0]], np.float32)
     np.testing.assert_allclose(balance_weights(labels, weights, balance), wanted, rtol=1e-6)
+
+
+def test_an_au_that_never_occurs_takes_no_weight_from_the_others() -> None:
+    """Table 4: with its clipped rate of one in a thousand it would have nearly all of the loss."""
+    labels = np.zeros((200, 3), np.float32)
+    labels[:40, 0], labels[:10, 1] = 1, 1
+    table = balance_weights(labels, np.ones_like(labels), "au")
+    np.testing.assert_allclose(table[0], [2 / 5, 8 / 5, 1], rtol=1e-5)
+    np.testing.assert_allclose(balance_weights(labels * 0, np.ones_like(labels), "au"), 1)
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_crop_that_shrinks_is_averaged_as_inference_does(plain: bool) -> None:
+    """From large pictures a small network would else be trained on crops far sharper than those it is asked about."""
+    photo = np.asarray(data.astronaut(), np.uint8)
+    landmarks = face_landmarks(photo.shape[0])
+    crop, _ = evaluation_crop(photo, landmarks, 64)
+    affine, _ = jittered_affine(landmarks, 64, np.random.default_rng(0), AugmentSection(rotation_degrees=0, flip=0))
+    mine = warp(photo, affine, 64, BORDER_RGB if plain else "mirror")
+    inside = np.s_[8:-8, 8:-8]
+    np.testing.assert_allclose(mine[inside].astype(int), crop[inside], atol=1)
 
 
 def test_balance_is_bounded_where_an_au_never_occurs() -> None:

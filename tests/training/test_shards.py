@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -151,7 +152,7 @@ def test_a_subset_keeps_pictures_labels_and_people_together(tmp_path: Path) -> N
 
 def test_subsets_have_fingerprints_of_their_own(tmp_path: Path) -> None:
     faces = FaceShards([write(tmp_path / "a.npz"), write(tmp_path / "b.npz")], CODES)
-    assert faces.fingerprint == "a.npz:6;b.npz:6"
+    assert re.fullmatch(r"a\.npz@[0-9a-f]{8}:6;b\.npz@[0-9a-f]{8}:6", faces.fingerprint)
     assert faces.subset(range(12)).fingerprint == faces.fingerprint
     prints = {faces.subset(chosen).fingerprint for chosen in ([0, 1], [0, 2], [6, 7], [0, 6])}
     assert len(prints) == 4
@@ -163,3 +164,19 @@ def test_impossible_choices_are_refused(tmp_path: Path, chosen: list[int], error
     paths = [write(tmp_path / "a.npz"), write(tmp_path / "b.npz")]
     with pytest.raises(error):
         FaceShards(paths, CODES, chosen)
+
+
+@pytest.mark.parametrize("changed", ["labels", "weights", "landmarks", "images"])
+def test_other_faces_under_the_same_name_have_another_fingerprint(tmp_path: Path, changed: str) -> None:
+    before = toy_faces(6, 1)
+    after = {name: value.copy() for name, value in before.items()}
+    if changed == "images":
+        after["images"] = np.zeros((6, 40, 40, 3), np.uint8)
+    else:
+        after[changed][0] = 1 - after[changed][0]
+    prints = []
+    for folder, arrays in (("one", before), ("other", after), ("again", before)):
+        (tmp_path / folder).mkdir()
+        np.savez(tmp_path / folder / "a.npz", **arrays)
+        prints.append(FaceShards([tmp_path / folder / "a.npz"], CODES).fingerprint)
+    assert prints[0] == prints[2] != prints[1]

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from model.geometry import BORDER_RGB, CROP_SCALE, apply_affine, crop_affine, crop_to_map, extract_crop
+from model.geometry import BORDER_RGB, CROP_SCALE, apply_affine, crop_affine, crop_to_map, extract_crop, warp
 from model.landmarks import FLIP_68
 from model.manifest import Normalisation
 from model.roi import roi_centres, target_maps
@@ -117,7 +117,8 @@ def balance_weights(
 ) -> npt.NDArray[np.float32]:
     """Weight of a negative and of a positive label per AU.
 
-    "sign": half of each AU's weight to either class. "au": inverse occurrence, mean 1 over AUs (Table 4).
+    "sign": half of each AU's weight to either class. "au": inverse occurrence, mean 1 over AUs (Table 4); an AU that
+    never occurs weighs 1 and has no part in that mean.
     Both are limited to ten times the neutral weight, so that a very rare class can not rule the gradient.
 
     Returns:
@@ -128,7 +129,8 @@ def balance_weights(
     if balance == "sign":
         table = np.stack([0.5 / (1 - rate), 0.5 / rate])
     elif balance == "au":
-        inverse = (1 / rate) / (1 / rate).mean()
+        occurs = (labels * weights).sum(0) > 0
+        inverse = np.where(occurs, (1 / rate) / (1 / rate[occurs]).mean(), 1) if occurs.any() else np.ones_like(rate)
         table = np.stack([inverse, inverse])
     else:
         table = np.ones((2, labels.shape[1]))
@@ -161,18 +163,11 @@ class TrainingSamples(Dataset[tuple[torch.Tensor, ...]]):
         # Most real crops lie inside their picture, so the renders' missing surroundings are mostly made up by
         # mirroring; some keep the flat border that inference shows beyond a picture's edge.
         plain = rng.random() < PLAIN_BORDER
-        crop = cv2.warpAffine(
-            rgb,
-            affine,
-            (size, size),
-            flags=cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_CONSTANT if plain else cv2.BORDER_REFLECT_101,
-            borderValue=BORDER_RGB,
-        )
+        crop = warp(rgb, affine, size, BORDER_RGB if plain else "mirror")
         points = apply_affine(affine, landmarks)
         if mirrored:
             points = points[FLIP_68]
-        crop, covered = augment_photo(np.asarray(crop, np.uint8), points, rng, config.augment.photo)
+        crop, covered = augment_photo(crop, points, rng, config.augment.photo)
         seen = noisy_landmarks(points, rng, config.augment)
         centres = roi_centres(crop_to_map(seen), self.au_codes, config.target.rule)
         targets, drawn = target_maps(

@@ -263,14 +263,27 @@ class FaceShards:
 
     @property
     def fingerprint(self) -> str:
-        """Names and lengths of the shards; a resumed run compares it to know that its data are the same."""
+        """Names, contents and lengths of the shards; a resumed run compares it to know that its data are the same.
+
+        Of the contents, labels, weights, landmarks and the pictures' size are summed up; pictures take too long.
+        """
         parts = []
         for shard, start in zip(self.shards, self._starts, strict=False):
             rows = self.numbers[(self.numbers >= start) & (self.numbers < start + len(shard.labels))] - start
-            which = "" if len(rows) == len(shard.labels) else f"#{zlib.crc32(rows.tobytes()):08x}"
+            which = f"@{_content(shard):08x}"
+            if len(rows) != len(shard.labels):
+                which += f"#{zlib.crc32(rows.tobytes()):08x}"
             if len(rows) or len(self) == self._starts[-1]:
                 parts.append(f"{shard.path.name}{which}:{len(rows)}")
         return ";".join(parts)
+
+
+def _content(shard: Shard) -> int:
+    """CRC-32 of what a shard's faces are labelled with and how large they are."""
+    found = zlib.crc32(repr(shard.images.shape[1:]).encode())
+    for values in (shard.labels, shard.weights, shard.landmarks):
+        found = zlib.crc32(np.ascontiguousarray(values).data, found)
+    return found
 
 
 def find_shards(folder: Path, split: str) -> list[Path]:

@@ -72,7 +72,8 @@ def prepare(
     records: dict[str, Record] = {}
     for subject, frames in counts.items():
         record = read_record(out, subject)
-        if record is not None:
+        # More coded frames than there were: some of the subject was copied or mended since.
+        if record is not None and record.found == frames:
             records[subject] = record
             advance(subject, frames)
     missing = [subject for subject in counts if subject not in records]

@@ -63,7 +63,7 @@ def cautions(people: People, scores: Sequence[TrialScores], varied: Collection[s
     if unreadable:
         found.append(
             f"{unreadable} labels lie on faces whose regions are outside the picture: decided absent, and left out of "
-            "AUC, Brier and ECE."
+            "AUC, PR-AUC, Brier, ECE and F1 at the fitted threshold, which so counts fewer faces than the F1 beside it."
         )
     return found
 

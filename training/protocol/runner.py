@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 
 from training.config import TrainConfig
-from training.data.folds import PART_NAMES, make_folds
+from training.data.folds import PART_NAMES, FoldError, make_folds
 from training.loop import Progress
 from training.protocol.cautions import TITLES
 from training.protocol.measure import measure
@@ -133,23 +133,43 @@ def run_protocol(
         config: recipe.
         machine: where.
         view: told of the progress.
-        names: folds to do now; others that were done before with the same settings are in the report as well.
+        names: folds to do now; others that were done before are in the report as well.
         hold_out: people held out of training; one in nine by default.
 
     Returns:
         The Markdown report; None in a process that only helped to train.
 
     Raises:
-        FoldError, ShardError, TrainingError: nothing can be trained, or a run went wrong.
+        FoldError, ShardError, TrainingError: nothing can be trained, the folder holds folds of other settings, or a
+            run went wrong.
     """
     trials = protocol_trials(out, people, config, names, hold_out)
+    # Before hours of training: what is there and does not fit must be told now.
+    earlier = _done_before(out, people, config, [name for name in people.parts if name not in names], hold_out)
     scores = run_trials(trials, out, people, machine, view)
     if scores is None:
         return None
-    others = [name for name, part in people.parts.items() if part and name not in names]
-    earlier = [read_scores(trial, people) for trial in protocol_trials(out, people, config, others, hold_out)]
-    whole = sorted([*scores, *(one for one in earlier if one is not None)], key=lambda one: one.trial.fold.name)
-    return write_report(out, people, whole)
+    return write_report(out, people, sorted([*scores, *earlier], key=lambda one: one.trial.fold.name))
+
+
+def _done_before(
+    out: Path, people: People, config: TrainConfig, names: Sequence[str], hold_out: int | None
+) -> list[TrialScores]:
+    """The scores of those folds that were done before.
+
+    Raises:
+        TrainingError: one of them was done with other settings.
+    """
+    found = []
+    for name in names:
+        try:
+            (trial,) = protocol_trials(out, people, config, [name], hold_out)
+        except FoldError:  # the people there make no such fold, so it was never done
+            continue
+        scores = read_scores(trial, people)
+        if scores is not None:
+            found.append(scores)
+    return found
 
 
 def write_report(out: Path, people: People, scores: Sequence[TrialScores]) -> Path:

@@ -22,6 +22,7 @@ from training.config import TrainConfig
 from training.data.folds import Fold
 from training.data.shards import FaceShards, ShardError, write_shard
 from training.evaluate import Predictions, Reading, predict
+from training.export import read_run
 from training.loop import Progress, Run, run_identity
 from training.monitor import look_at
 from training.protocol.people import People
@@ -186,6 +187,8 @@ def score_trial(
     """
     faces = TrialFaces.of(trial, people)
     config = trial.config.for_faces(len(faces.train))
+    if (done := read_run(trial.folder).step) < config.optimiser.steps:
+        raise TrainingError(f"{trial.folder}: trained for {done} of {config.optimiser.steps} steps; let it go on first")
     subject = open_subject(trial.folder)
     network = subject.network.to(device)
     parts = {"test": faces.test} | ({"held_out": faces.held_out} if faces.held_out else {})

@@ -121,6 +121,18 @@ def test_a_second_run_does_nothing_and_a_lost_file_is_made_again(tree: Tree, who
     assert again == {f"F002-{number:03d}.npz" for number in range(12)}
 
 
+def test_what_is_copied_later_is_prepared_by_the_same_command(tmp_path: Path) -> None:
+    tree = make_bp4d(tmp_path / "tree", ("F001", "F002"), frames=4, odd=False)
+    prepare(source(tree), tmp_path / "whole", OPTIONS)
+    (late,) = tree.root.rglob("F001_T2*.csv")
+    late.rename(tmp_path / "kept.csv")
+    partial = prepare(source(tree), tmp_path / "out", OPTIONS).prepared
+    (tmp_path / "kept.csv").rename(late)
+    report = prepare(source(tree), tmp_path / "out", OPTIONS)
+    assert report.prepared > partial
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
 def test_broken_files_are_mended_in_several_processes(tmp_path: Path) -> None:
     small = make_bp4d(tmp_path / "tree", ("F001", "F002"), frames=2, odd=False)
     path = small.root / "2DFeatures" / "F002_T1.mat"

@@ -139,6 +139,10 @@ def test_other_data_and_another_recipe_are_refused(toy_data: Path, tmp_path: Pat
     other = roigcn(*arguments, "--steps", "2")
     assert other.exit_code == 1
     assert "another recipe" in other.output
+    beside = roigcn(*arguments[:-1], "P2", "--steps", "2")
+    assert beside.exit_code == 1
+    assert "another recipe" in beside.output
+    assert not (tmp_path / "out" / "P2").exists(), "told before anything is trained"
     scores = tmp_path / "out" / "P1" / "scores.npz"
     scores.write_bytes(scores.read_bytes()[:300])
     broken = roigcn(*arguments, "--steps", "1")

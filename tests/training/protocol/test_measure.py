@@ -94,10 +94,11 @@ def test_redrawn_auc_is_the_auc_of_the_redrawn_faces() -> None:
 def test_calibration_comes_from_the_held_out_people(tiny_config: TrainConfig) -> None:
     test = random_predictions(1, faces=2000, people=20)
     found = measure([scores(tiny_config, "P1", test, random_predictions(2, faces=2000, people=20))])
-    turned = random_predictions(2, faces=2000, people=20, skill=-1.0)
-    misled = measure([scores(tiny_config, "P1", test, turned)])
+    weak = measure([scores(tiny_config, "P1", test, random_predictions(2, faces=2000, people=20, skill=0.3))])
+    misled = measure([scores(tiny_config, "P1", test, random_predictions(2, faces=2000, people=20, skill=-1.0))])
     assert (found.fold_mean["ece"] < 0.05).all()
-    assert (found.fold_mean["brier"] < misled.fold_mean["brier"]).all()
+    assert (found.fold_mean["brier"] < weak.fold_mean["brier"]).all()
+    assert np.isnan(misled.fold_mean["brier"]).all(), "an AU whose scores mislead is not calibrated"
     # The paper's rule and the ranking do not depend on calibration.
     np.testing.assert_array_equal(found.fold_mean["f1"], misled.fold_mean["f1"])
     np.testing.assert_array_equal(found.fold_mean["auc"], misled.fold_mean["auc"])

@@ -95,6 +95,20 @@ def test_from_the_tree_to_the_report(tmp_path: Path, dataset: str) -> None:
     assert again.output.count("done before") == 3
 
 
+def test_one_fold_is_reported_where_the_people_make_no_other(tmp_path: Path) -> None:
+    people = ("F001", "F002", "F003")
+    tree = make_bp4d(tmp_path / "tree", people, frames=4, odd=False)
+    (tmp_path / "tiny.toml").write_text(RECIPE)
+    assert roigcn("prepare", "bp4d", tree.root, tmp_path / "set", "--size", 88, "--workers", 1).exit_code == 0
+    arguments = ("protocol", "bp4d", tmp_path / "set", "--out", tmp_path / "out", "--config", tmp_path / "tiny.toml")
+    refused = roigcn(*arguments, "--folds", "P1")
+    assert refused.exit_code == 1
+    assert "needs 2" in refused.output
+    done = roigcn(*arguments, "--folds", "P2")
+    assert done.exit_code == 0, done.output
+    assert list(json.loads((tmp_path / "out" / "results.json").read_text())["folds"]) == ["P2"]
+
+
 def test_the_papers_ablation_of_each_set(tmp_path: Path) -> None:
     tree = make_disfa(tmp_path / "tree", PEOPLE["disfa"], frames=4)
     (tmp_path / "tiny.toml").write_text(RECIPE)
