@@ -106,7 +106,8 @@ def check_exposure(host: str, has_keys: bool) -> None:
         return
     raise ExposedWithoutKeysError(
         f"roigcn will not listen on {host} without API keys: anyone who reaches the address could use it and read "
-        "every result. Create a key with `roigcn keys create --scope admin`, or listen on 127.0.0.1."
+        "every result. Create a key with `roigcn keys create --scope admin` (with the same --data-dir or "
+        "ROIGCN_DATA_DIR as here), or listen on 127.0.0.1."
     )
 
 

@@ -18,7 +18,7 @@ from training.figures.cli import app as figures
 from training.prepare.cli import app as preparing
 from training.protocol.cli import app as protocols
 from training.synthetic.cli import app as rendering
-from training.terminal import PANEL, ThreadsOption, clear_errors, err, out, progress_bar
+from training.terminal import PANEL, ThreadsOption, clear_errors, err, out, progress_bar, say
 
 if TYPE_CHECKING:
     from training.data.shards import FaceShards
@@ -109,7 +109,10 @@ def train(
                     err.print(text, highlight=False)
 
             run.train(report, evaluate=lambda running: _score_in_run(running, test))
-        err.print(f"done: publish it with `roigcn publish {out_dir} --data {data} --name NAME --version 1`")
+        say(
+            f"done: publish it with `roigcn publish {out_dir} --data {data} --name NAME --version 1 "
+            "--described-as WORDS`"
+        )
 
 
 def _starting_point(folder: Path | None) -> StartingPoint | None:
@@ -154,6 +157,7 @@ def evaluate(
     """Score a run or a checkpoint on labelled faces: a table of measures for each Action Unit.
 
     roigcn evaluate runs/small --data shards
+
     roigcn evaluate model/checkpoints/NAME/1 --data shards --csv
     """
     with clear_errors():

@@ -90,7 +90,9 @@ def read_run(folder: Path) -> TrainedRun:
     """
     state = load_state(folder)
     if state is None:
-        raise TrainingError(f"{folder}: holds no training state; start one with `roigcn train --out {folder}`")
+        raise TrainingError(
+            f"{folder}: holds no training state; start one with `roigcn train --data SHARDS --out {folder}`"
+        )
     weights = state["average"] or state["network"]
     config = TrainConfig.model_validate_json(state["config"])
     return TrainedRun(config, weights, int(state["step"]), state["data"], tuple(state["history"]))

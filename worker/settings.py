@@ -32,7 +32,7 @@ class WorkerSettings(BaseSettings):
         data_dir: folder of the embedded database, the media store, registered checkpoints and caches.
         database_url: Postgres URL; unset means the embedded Postgres in `data_dir`.
         broker_url: Celery broker; unset means a bell inside each worker process (`memory://`, solo pool).
-        engine: which engine runs the network.
+        engine: which engine runs the network: `auto`, `openvino` (processors) or `torch` (GPUs).
         device: device of the engine, `auto`, `cpu`, `cuda`, `cuda:1` ...
         threads: threads of the engine; unset means one per core.
         checkpoint: `name[:version]` of the checkpoint to use; unset means the registry's active one.

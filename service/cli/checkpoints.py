@@ -51,6 +51,10 @@ def list_checkpoints(
 ) -> None:
     """List the checkpoints; the active one is used where none is named."""
     if context.invoked_subcommand:
+        source = context.get_parameter_source("data_dir")
+        if source is not None and source.name == "COMMANDLINE":  # else another installation would be changed
+            name = context.invoked_subcommand
+            fail(f"put --data-dir behind the command: roigcn checkpoints {name} ... --data-dir {data_dir}", Exit.USAGE)
         return
     registry = open_registry(data_dir)
     try:

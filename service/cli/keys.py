@@ -24,7 +24,12 @@ from worker.store.errors import NotFoundError
 app = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke.")
 
 DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", help="Data folder of the embedded database; not needed for an outside one.")
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        help="Data folder of the embedded database, that of roigcn serve; default ROIGCN_DATA_DIR, or the user's data "
+        "folder. Not needed for an outside database.",
+    ),
 ]
 
 

@@ -19,7 +19,10 @@ _UNAVAILABLE = (401, 403, 503)
 
 Server = Annotated[str, typer.Option("--server", envvar="ROIGCN_SERVER", help="Address of the service.")]
 ApiKey = Annotated[
-    str | None, typer.Option("--api-key", envvar="ROIGCN_API_KEY", help="Needed unless the server is on this machine.")
+    str | None,
+    typer.Option(
+        "--api-key", envvar="ROIGCN_API_KEY", help="A key of `roigcn keys create`; needed where the server has any."
+    ),
 ]
 Result = Annotated[
     Path | None,
@@ -71,7 +74,7 @@ def submit(
 ) -> None:
     """Send a clip to a server; prints the job's id, or its end with --watch or --out.
 
-    Exit code: 0 sent (or succeeded), 1 refused or failed, 3 the server does not answer.
+    Exit code: 0 sent (or succeeded), 1 refused or failed, 3 the server does not answer, is busy or wants a key.
     """
     with connect(server, api_key) as client:
         rest = None
@@ -100,7 +103,7 @@ def watch(
 ) -> None:
     """Follow a job with a progress bar until it ends.
 
-    Exit code: 0 succeeded, 1 failed or cancelled, 3 the server does not answer.
+    Exit code: 0 succeeded, 1 failed or cancelled, 3 the server does not answer, is busy or wants a key.
     """
     with connect(server, api_key) as client:
         _follow(client, job, result)

@@ -129,7 +129,10 @@ def read_shard(path: Path, au_codes: Sequence[str], first_identity: int = 0) -> 
         raise ShardError(f"{path}: landmarks are {landmarks.shape}, wanted ({count}, 68, 2)")
     absent = [code for code in au_codes if code not in codes]
     if absent:
-        raise ShardError(f"{path}: no labels for {', '.join(absent)}; it holds {', '.join(codes)}")
+        raise ShardError(
+            f"{path}: no labels for {', '.join(absent)}; it holds {', '.join(codes)}: set network.aus of the recipe to "
+            "some of these"
+        )
     columns = [codes.index(code) for code in au_codes]
     labels = np.asarray(arrays["labels"], np.float32)[:, columns]
     weights = np.asarray(arrays["weights"], np.float32)[:, columns] if "weights" in arrays else np.ones_like(labels)
@@ -299,7 +302,10 @@ def find_shards(folder: Path, split: str) -> list[Path]:
     if is_prepared(folder):
         return PreparedSet.open(folder).part(split)
     if not folder.is_dir():
-        raise ShardError(f"{folder}: no such folder; make it with `roigcn render {folder}`")
+        raise ShardError(
+            f"{folder}: no such folder; make its parts with `roigcn render --split train --out {folder}/train`, "
+            "calibration and test likewise, or give a folder of `roigcn prepare`"
+        )
     paths = sorted((folder / split).glob("*.npz")) or sorted(folder.glob(f"{split}*.npz"))
     if not paths:
         raise ShardError(f"{folder}: no shards of the part {split!r} (looked for {split}/*.npz and {split}*.npz)")

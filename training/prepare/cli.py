@@ -136,7 +136,9 @@ def table(
 
         roigcn prepare parts prepared --test P3,P7 --calibration P2
 
-        roigcn train --data prepared --config scratch_small_64 --out runs/own
+        roigcn train --data prepared --config my.toml --out runs/own
+
+    my.toml is a copy of training/configs/scratch_small_64.toml whose aus are those of your table.
     """
     with _clear_errors():
         from training.prepare.table import Table

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from training.terminal import PANEL
+
 if TYPE_CHECKING:  # torch and OpenCV load only when something is rendered, so that `roigcn --help` stays quick
     from training.synthetic.generate import Recipe
     from training.synthetic.pack import FacePack
@@ -22,9 +24,12 @@ ToyOption = Annotated[bool, typer.Option("--toy", help="Render the built-in toy 
 RasterOption = Annotated[str, typer.Option(help="auto, gl (graphics driver through EGL) or torch.")]
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def render(
-    out: Annotated[Path, typer.Option(help="Folder for the shards; a started one is finished.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder for the shards; a started one is finished. Not used with --contact-sheet: give any."),
+    ],
     face_pack: PackOption = None,
     toy: ToyOption = False,
     images: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 1000,
@@ -53,7 +58,7 @@ def render(
     _render_shards(recipe, out, workers)
 
 
-@app.command("render-examples")
+@app.command("render-examples", rich_help_panel=PANEL)
 def render_examples(
     out: Annotated[Path, typer.Option(help="Folder; `faces` and `clips` are made in it.")],
     face_pack: PackOption = None,
