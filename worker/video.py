@@ -175,7 +175,10 @@ class VideoReader:
         try:
             self._container = av.open(str(self._path.absolute()), options=dict(_OPTIONS))
         except av.error.ArgumentError as error:  # a demuxer outside the white list
-            raise VideoError("unsupported-media", "this kind of file is not accepted as a clip") from error
+            raise VideoError(
+                "unsupported-media",
+                "this kind of file is not accepted as a clip; pictures go to `roigcn detect` or POST /detect",
+            ) from error
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise VideoError("media-unreadable", f"the file cannot be opened as a clip: {_reason(error)}") from error
         streams = [s for s in self._container.streams.video if not s.disposition & Disposition.attached_pic]

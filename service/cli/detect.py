@@ -15,7 +15,7 @@ from rich.table import Table
 from model.action_units import CATALOGUE
 from model.values import AuPrediction, Face, Float32Array
 from service.cli.neutral import NeutralPicture, rest_of
-from service.cli.output import Exit, atomic_path, fail, is_terminal, out, progress_bar, warn
+from service.cli.output import Exit, atomic_path, fail, is_terminal, out, progress_bar, unreadable, warn
 
 if TYPE_CHECKING:
     from model.analyzer import Analyzer
@@ -189,7 +189,7 @@ class _Pictures:
                 try:
                     rgb = read_image(path)
                 except (ImageError, OSError) as error:
-                    warn(f"{path}: {(isinstance(error, OSError) and error.strerror) or error}")
+                    warn(unreadable(path, error))
                     self.failed += 1
                     bar.advance(bar.task_ids[0])
                     continue

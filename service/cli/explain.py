@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli.detect import CheckpointName, DataDir
-from service.cli.output import Exit, atomic_path, fail, out, say, warn
+from service.cli.output import Exit, atomic_path, fail, out, say, unreadable, warn
 
 if TYPE_CHECKING:
     from model.analyzer import Analyzer
@@ -72,7 +72,7 @@ def explain(
     try:
         rgb = read_image(image)
     except (ImageError, OSError) as error:
-        fail(f"{image}: {(isinstance(error, OSError) and error.strerror) or error}")
+        fail(unreadable(image, error))
     analyzer, explainer = _open(checkpoint, data_dir)
     codes = analyzer.au_codes
     if au is not None and au.upper() not in codes:

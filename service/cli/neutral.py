@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.cli.output import Exit, fail
+from service.cli.output import Exit, fail, unreadable
 
 if TYPE_CHECKING:
     from model.analyzer import Analyzer
@@ -33,7 +33,7 @@ def rest_of(picture: Path, analyzer: Analyzer) -> Float32Array:
     try:
         found = analyzer.analyze(read_image(picture))
     except (ImageError, OSError) as error:
-        fail(f"--neutral: {picture}: {(isinstance(error, OSError) and error.strerror) or error}")
+        fail(f"--neutral: {unreadable(picture, error)}")
     if not found:
         fail(f"--neutral: {picture} shows no face; give a picture that shows the person's resting face")
     measures = found[0][1].measures

@@ -53,6 +53,13 @@ def fail(message: str, code: Exit = Exit.FAILED) -> NoReturn:
     raise typer.Exit(code)
 
 
+def unreadable(path: Path, error: Exception) -> str:
+    """Why a picture cannot be read, in words that say what to do."""
+    if isinstance(error, IsADirectoryError):
+        return f"{path}: a folder; name its pictures, such as {path}/*.jpg"
+    return f"{path}: {(isinstance(error, OSError) and error.strerror) or error}"
+
+
 @contextmanager
 def progress_bar(description: str, total: float | None, unit: str) -> Iterator[Progress]:
     """A progress bar on stderr with count, rate and time left; silent when stderr is no terminal."""

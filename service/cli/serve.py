@@ -16,9 +16,18 @@ from service.cli.output import Exit, fail, say
 if TYPE_CHECKING:
     from service.settings import ServiceSettings
 
-Host = Annotated[str | None, typer.Option(help="Address to listen on; any but this machine's own needs an API key.")]
-Port = Annotated[int | None, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one.")]
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Folder for database, uploads, checkpoints, caches.")]
+Host = Annotated[
+    str | None,
+    typer.Option(help="Address to listen on, default 127.0.0.1; any but this machine's own needs an API key."),
+]
+Port = Annotated[int | None, typer.Option(min=0, max=65535, help="TCP port, default 8000; 0 takes a free one.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        help="Folder for database, uploads, checkpoints, caches; default ~/.local/share/roigcn.",
+    ),
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")]
 
 

@@ -21,6 +21,13 @@ message that names it.
 """
 
 
+TAIL = """
+Commands and client also read: `ROIGCN_SERVER` and `ROIGCN_API_KEY` (where the service is, and the key for it),
+`ROIGCN_FACE_PACK` (the head that `roigcn render` draws), `ROIGCN_ASSETS_FROM` (a folder of wheels that `roigcn assets`
+takes the face nets from, instead of fetching them).
+"""
+
+
 def meanings(documented: type) -> dict[str, str]:
     """The entries of the `Attributes:` part of a class's docstring."""
     text = textwrap.dedent((documented.__doc__ or "").split("Attributes:", 1)[1])
@@ -35,7 +42,7 @@ def page() -> str:
         default = field.get_default(call_default_factory=True)
         shown = "the user's data folder" if default == default_data_dir() else f"`{default}`"
         lines.append(f"| `ROIGCN_{name.upper()}` | {'' if default is None else shown} | {explained[name]} |")
-    return HEAD + "\n".join(lines) + "\n"
+    return HEAD + "\n".join(lines) + "\n" + TAIL
 
 
 def test_the_page_lists_every_setting() -> None:
