@@ -21,6 +21,7 @@ from training.synthetic.cli import app as rendering
 from training.terminal import PANEL, ThreadsOption, clear_errors, err, out, progress_bar, say
 
 if TYPE_CHECKING:
+    from model.checkpoint import Checkpoint
     from training.data.shards import FaceShards
     from training.loop import Progress as Report
     from training.loop import Run
@@ -235,6 +236,10 @@ def publish(
     landmark_opinion: Annotated[
         bool, typer.Option(help="Fit a reading of the landmarks on the training part, to join the network's score.")
     ] = False,
+    reading_of: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a checkpoint whose reading of the landmarks joins in, instead of fitting one."),
+    ] = None,
     landmark_voice: Annotated[
         float,
         typer.Option(min=0, max=1, help="Share of the landmarks in the joint log odds; the network has the rest."),
@@ -250,6 +255,7 @@ def publish(
     with clear_errors():
         import torch
 
+        from model.checkpoint import load_checkpoint
         from training.data.origin import origin_of
         from training.data.shards import FaceShards, find_shards
         from training.export import averaged, read_run
@@ -263,7 +269,11 @@ def publish(
         codes = run.config.network.au_codes
         held_out = FaceShards(find_shards(data, run.config.data.calibration), codes)
         test = FaceShards(find_shards(data, run.config.data.test), codes)
-        faces = FaceShards(find_shards(data, run.config.data.train), codes) if landmark_opinion else None
+        landmarks: FaceShards | Checkpoint | None = None
+        if reading_of is not None:
+            landmarks = load_checkpoint(reading_of)
+        elif landmark_opinion:
+            landmarks = FaceShards(find_shards(data, run.config.data.train), codes)
         origin = origin_of(data, run.config.data.test)
         notes = real_faces.read_text(encoding="utf-8").strip() if real_faces else ""
         with progress_bar("faces") as bar:
@@ -282,7 +292,7 @@ def publish(
                 synthetic_only=origin.kind == "rendered" and not real_data,
                 licence=licence,
                 revision=revision,
-                landmark_faces=faces,
+                landmarks=landmarks,
                 landmark_voice=landmark_voice,
                 advance=lambda count: bar.advance(task, count),
             )

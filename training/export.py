@@ -34,7 +34,7 @@ from training.config import TrainConfig
 from training.data.origin import Origin
 from training.data.shards import FaceShards
 from training.evaluate import Reading, mean_auc_interval, predict, table_of
-from training.landmark_opinion import Judged, check_faces, landmark_opinion
+from training.landmark_opinion import Judged, check_faces, fit_on, keep_of, landmark_opinion
 from training.landmark_reading import LANDMARK_VOICE
 from training.manifest_metrics import manifest_metrics
 from training.model_card import model_card
@@ -150,7 +150,7 @@ def publish(
     synthetic_only: bool = True,
     licence: str = "",
     revision: str | None = None,
-    landmark_faces: FaceShards | None = None,
+    landmarks: FaceShards | Checkpoint | None = None,
     landmark_voice: float = LANDMARK_VOICE,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Checkpoint:
@@ -170,7 +170,8 @@ def publish(
         synthetic_only: whether no real face was trained on.
         licence: of the weights; what the origin's faces ask for by default.
         revision: of the code that trained; the working tree's by default.
-        landmark_faces: training faces that a reading of landmarks is fitted on, to join the network's score.
+        landmarks: faces that a reading of landmarks is fitted on, to join the network's score; or a published
+            checkpoint whose reading joins it.
         landmark_voice: share of the landmarks in the joint log odds, 0 to 1.
         advance: told how many faces were scored.
 
@@ -179,9 +180,10 @@ def publish(
         AssetError: a reading of landmarks is wanted and the face nets are missing.
         TrainingError: a reading of landmarks is wanted of too few faces.
     """
-    if landmark_faces is not None:
-        check_faces(calibration, Reading.of_config(run.config).au_codes)
     config, reading = run.config, Reading.of_config(run.config)
+    if landmarks is not None:
+        check_faces(calibration, reading.au_codes)
+    kept = keep_of(landmarks, reading.au_codes) if isinstance(landmarks, Checkpoint) else None
     draft = Manifest(
         name=name,
         version=version,
@@ -225,17 +227,13 @@ def publish(
     )
     manifest = draft.model_copy(update={"metrics": metrics, **calibration_fields(calibrator, reading.au_codes)})
     tensors: dict[str, torch.Tensor | npt.NDArray[np.float32]] = dict(run.state)
-    if landmark_faces is not None:
-        opinion, fitted = landmark_opinion(
-            landmark_faces,
-            Judged(calibration, held_out),
-            Judged(test, found),
-            reading.au_codes,
-            origin.pictures,
-            landmark_voice,
-        )
+    if isinstance(landmarks, FaceShards):
+        kept = fit_on(landmarks, reading.au_codes, origin.pictures)
+    if kept is not None:
+        parts = Judged(calibration, held_out), Judged(test, found)
+        opinion = landmark_opinion(kept, *parts, reading.au_codes, landmark_voice)
         manifest = manifest.model_copy(update={"landmark_opinion": opinion})
-        tensors |= fitted.tensors()
+        tensors |= kept.reading.tensors()
     return write_checkpoint(root / name / version, tensors, manifest, card=lambda final: model_card(final, origin))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
+from model.checkpoint import Checkpoint
 from model.landmark_reading import LandmarkReading
 from model.manifest import Fusion, LandmarkOpinion, Metrics, MovementFusion, OwnRest
 from training.calibration import MIN_CLASS_FACES
@@ -43,6 +44,47 @@ class Judged:
         return moved
 
 
+@dataclass(frozen=True)
+class FittedReading:
+    """A reading of landmarks, with what it was fitted on in words."""
+
+    reading: LandmarkReading
+    fitted_on: str
+
+
+def fit_on(faces: FaceShards, au_codes: tuple[str, ...], pictures: str) -> FittedReading:
+    """Fit a reading on training faces.
+
+    Args:
+        faces: to fit on.
+        au_codes: K.
+        pictures: what kind of pictures these are, in words.
+
+    Raises:
+        TrainingError: too few faces.
+    """
+    try:
+        reading = fit_reading(net_landmarks(faces), faces.labels, faces.weights, faces.identities, au_codes)
+    except ValueError as error:
+        raise TrainingError(f"no reading of landmarks can be fitted: {error}") from error
+    members = reading.hidden_weight.shape[0]
+    return FittedReading(reading, f"{len(faces)} {pictures} with the landmark net's points, {members} perceptrons")
+
+
+def keep_of(checkpoint: Checkpoint, au_codes: tuple[str, ...]) -> FittedReading:
+    """The reading of a published checkpoint, to be joined with another network.
+
+    Raises:
+        TrainingError: it has none, or one of other Action Units.
+    """
+    reading, opinion = checkpoint.landmark_reading(), checkpoint.manifest.landmark_opinion
+    if reading is None or opinion is None:
+        raise TrainingError(f"{checkpoint.path}: this checkpoint reads no landmarks")
+    if checkpoint.manifest.au_codes != au_codes:
+        raise TrainingError(f"{checkpoint.path}: reads {', '.join(checkpoint.manifest.au_codes)}, not the run's AUs")
+    return FittedReading(reading, f"{opinion.training} (the reading of {checkpoint.ref})")
+
+
 def check_faces(calibration: FaceShards, au_codes: tuple[str, ...]) -> None:
     """Ask, before anything is measured, whether both readings of every AU can be joined.
 
@@ -64,33 +106,30 @@ def check_faces(calibration: FaceShards, au_codes: tuple[str, ...]) -> None:
 
 
 def landmark_opinion(
-    faces: FaceShards,
+    fitted: FittedReading,
     calibration: Judged,
     test: Judged,
     au_codes: tuple[str, ...],
-    pictures: str,
     voice: float,
-) -> tuple[LandmarkOpinion, LandmarkReading]:
-    """Fit a reading of landmarks, join it with the network's scores of the held-out parts, and measure both.
+) -> LandmarkOpinion:
+    """Join a reading of landmarks with the network's scores of the held-out parts, and measure both.
 
     Args:
-        faces: to fit the reading on.
+        fitted: the reading.
         calibration: to join both and to choose thresholds.
         test: to measure on.
         au_codes: K.
-        pictures: what kind of pictures these are, in words.
         voice: see `fit_joint`.
 
     Raises:
         TrainingError: too few faces.
     """
-    held_out, found = calibration.found, test.found
+    reading, held_out, found = fitted.reading, calibration.found, test.found
+    looks = [reading.logits(part.points[..., :2]) for part in (calibration, test)]
     try:
-        reading = fit_reading(net_landmarks(faces), faces.labels, faces.weights, faces.identities, au_codes)
-        looks = [reading.logits(part.points[..., :2]) for part in (calibration, test)]
         joint = fit_joint(held_out.score, looks[0], held_out.labels, held_out.weights, voice)
     except ValueError as error:
-        raise TrainingError(f"no reading of landmarks can be fitted: {error}") from error
+        raise TrainingError(f"network and landmarks cannot be joined: {error}") from error
     chance = joint.probability(found.score, looks[1])
     alone = table_of(replace(found, score=looks[1], decision=looks[1] > 0), au_codes)
     metrics = _measured(
@@ -112,14 +151,12 @@ def landmark_opinion(
             for k, code in enumerate(au_codes)
         },
         thresholds={code: round(float(joint.threshold[k]), 4) for k, code in enumerate(au_codes)},
-        training=(
-            f"{len(faces)} {pictures} with the landmark net's points, {reading.hidden_weight.shape[0]} perceptrons"
-        ),
+        training=fitted.fitted_on,
         metrics=metrics,
     )
     fusions = _movement(calibration, looks[0], reading, au_codes)
     if not fusions:
-        return opinion, reading
+        return opinion
     moved = test.moves(reading)
     for code, fusion in fusions.items():
         k = au_codes.index(code)
@@ -134,7 +171,7 @@ def landmark_opinion(
         "and lids, the others as on single pictures"
     )
     own_rest = OwnRest(fusion=fusions, metrics=_measured(found, chance, joint.threshold, au_codes, protocol))
-    return opinion.model_copy(update={"own_rest": own_rest}), reading
+    return opinion.model_copy(update={"own_rest": own_rest})
 
 
 def _movement(

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from model.analyzer import Analyzer
 from model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, write_checkpoint
@@ -279,3 +279,29 @@ def test_too_few_faces_of_a_kind_are_told_before_anything_is_measured(rendered: 
     absent = np.flatnonzero((faces.labels[:, 1] < 0.5) | (faces.weights[:, 1] == 0))
     with pytest.raises(TrainingError, match=rf"too few faces of {AUS[1]} \(0 with"):
         check_faces(faces.subset(absent), AUS)
+
+
+def test_the_reading_of_another_checkpoint_joins_a_network_anew(
+    published: Path, rendered: Path, tmp_path: Path
+) -> None:
+    def publish(version: str, *more: str) -> Result:
+        run = published.parents[2] / "run"
+        named = ("--name", "tiny", "--version", version, "--described-as", "example faces", "--root", str(tmp_path))
+        return CliRunner().invoke(app, ["publish", str(run), "--data", str(rendered), *named, *more])
+
+    assert publish("plain").exit_code == 0
+    refused = publish("2", "--reading-of", str(tmp_path / "tiny" / "plain"))
+    assert (refused.exit_code, "reads no landmarks" in refused.output) == (1, True), refused.output
+    result = publish("2", "--reading-of", str(published))
+    assert result.exit_code == 0, result.output
+    assert {path.name for path in (tmp_path / "tiny").iterdir()} == {"plain", "2"}
+    before, after = load_checkpoint(published), load_checkpoint(tmp_path / "tiny" / "2")
+    kept, own = after.landmark_reading(), before.landmark_reading()
+    assert kept is not None
+    assert own is not None
+    for name, values in own.tensors().items():
+        np.testing.assert_array_equal(kept.tensors()[name], values)
+    assert after.manifest.landmark_opinion is not None
+    assert after.manifest.landmark_opinion.training.endswith("(the reading of tiny:1)")
+    assert before.manifest.landmark_opinion is not None
+    assert after.manifest.landmark_opinion.fusion == before.manifest.landmark_opinion.fusion, "the same network"
