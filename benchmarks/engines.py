@@ -32,7 +32,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -43,7 +42,7 @@ from model.engines.deploy import DeployedNetwork, InferenceHead
 from model.engines.openvino import to_graph
 from model.graph import SpectralGraphConv, subtract_low_rank, upsampled_concat
 from model.network import NetworkConfig, RoiGcn, normalise
-from model.openvino_core import shared_core
+from model.openvino_core import ov, shared_core
 
 GEMM_SIZE = 1024
 DEFAULT_CONFIGS = ("hrnet_w18:256:12", "hrnet_w18_small:128:15", "hrnet_w18_small:256:15")

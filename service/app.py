@@ -149,10 +149,10 @@ def _gate(database: Database) -> Gate:
     async def find_key(digest: bytes) -> ApiKeyRecord | None:
         return await database.run(find, digest)
 
-    async def has_keys() -> bool:
-        return await database.run(_any_key)
+    async def had_keys() -> bool:
+        return await database.run(lambda connection: ApiKeyRepository(connection).ever())
 
-    return Gate(find_key, has_keys)
+    return Gate(find_key, had_keys)
 
 
 def _refuse_exposure(settings: ServiceSettings, url: str) -> None:

@@ -120,12 +120,12 @@ class Gate:
 
     Args:
         find_key: looks up a valid key (not revoked, not expired) by its SHA-256.
-        has_keys: whether there is any such key.
+        had_keys: whether any key was ever made, usable now or not: the last one's end must not open the service.
     """
 
-    def __init__(self, find_key: FindKey, has_keys: HasKeys) -> None:
+    def __init__(self, find_key: FindKey, had_keys: HasKeys) -> None:
         self._find_key = find_key
-        self._has_keys = has_keys
+        self._had_keys = had_keys
         self._keys: dict[bytes, tuple[float, ApiKeyRecord | None]] = {}
         self._any: tuple[float, bool] | None = None
 
@@ -150,7 +150,7 @@ class Gate:
     async def _keys_exist(self) -> bool:
         now = time.monotonic()
         if self._any is None or now - self._any[0] > _CACHE_SECONDS:
-            self._any = (now, await self._has_keys())
+            self._any = (now, await self._had_keys())
         return self._any[1]
 
     async def _lookup(self, digest: bytes) -> ApiKeyRecord | None:
@@ -163,11 +163,15 @@ class Gate:
         return cached[1]
 
 
+_PASSED_ON = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
+
+
 def check_local(request: HTTPConnection) -> None:
     """Without keys: let nothing in but what this machine's user sent to this machine.
 
     A page of another site that the user has open could post to a loopback address, and a name that was rebound to
-    127.0.0.1 could read the answers: the `Host` and `Origin` headers tell.
+    127.0.0.1 could read the answers: the `Host` and `Origin` headers tell. A proxy on this machine would let in
+    everybody; most add a header that tells.
 
     Raises:
         Forbidden: saying that a key is needed.
@@ -179,6 +183,9 @@ def check_local(request: HTTPConnection) -> None:
     host = _hostname(f"//{request.headers.get('host', '')}")
     if not is_loopback(host):
         raise Forbidden(f"Without API keys only requests to localhost are answered, not to '{host}'. {advice}")
+    passed_on = next((name for name in _PASSED_ON if name in request.headers), None)
+    if passed_on is not None:
+        raise Forbidden(f"Without API keys nothing that a proxy passes on ({passed_on}) is answered. {advice}")
     origin = request.headers.get("origin")
     if origin is not None and not is_loopback(_hostname(origin)):
         raise Forbidden(f"Without API keys pages of other sites ({origin[:100]}) are not answered. {advice}")

@@ -40,6 +40,7 @@ app.set_current()
 _queues: tuple[str, ...] = tuple(QUEUES.values())
 # Set by the main process on SIGTERM and seen by its pool children; plain memory, as a signal handler takes no lock.
 _stop = multiprocessing.sharedctypes.RawValue("b", 0)
+_main = os.getpid()
 _bell = Bell(app, pause=0.0 if settings.broker_url is None else _SHARED_PAUSE_SECONDS)
 _runtime: Runtime | None = None
 _sweep: Sweep | None = None
@@ -111,7 +112,8 @@ def _start(**_: Any) -> None:
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def _ask_to_stop(**_: Any) -> None:
     """SIGTERM: running work stops at its next good place and is put back."""
-    _stop.value = 1
+    if os.getpid() == _main:  # a library's fork inherits the handler and the memory; its end is not this worker's
+        _stop.value = 1
 
 
 @signals.worker_process_shutdown.connect  # type: ignore[untyped-decorator]

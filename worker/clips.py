@@ -51,7 +51,7 @@ def run_next(runtime: Runtime) -> Job | None:
         return None
     log.info("video job %s: from frame %d", job.id, job.frames_done)
     try:
-        with runtime.busy():
+        with runtime.busy(job.id):
             _ClipRun(runtime, job).run()
     except LeaseLostError as error:
         log.warning("%s; stopped", error)

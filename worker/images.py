@@ -57,7 +57,7 @@ def drain(runtime: Runtime) -> int:
             )
         if not claimed:
             break
-        with runtime.busy():
+        with runtime.busy(*(item.job.id for item in claimed)):
             _store(runtime, _analyse(runtime, claimed))
         taken += len(claimed)
     return taken

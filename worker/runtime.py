@@ -68,6 +68,7 @@ class Runtime:
         self._loaded: OrderedDict[str, Loaded] = OrderedDict()
         self._default: tuple[str | None, str] | None = None
         self._busy = 0
+        self._working: frozenset[UUID] = frozenset()
         self._active_at = time.monotonic()
 
     @property
@@ -80,14 +81,21 @@ class Runtime:
         self._active_at = time.monotonic()
 
     @contextmanager
-    def busy(self) -> Iterator[None]:
-        """While work is done: then silence is a stall, otherwise it is rest."""
+    def busy(self, *jobs: UUID) -> Iterator[None]:
+        """While work is done: then silence is a stall, otherwise it is rest. Leases of `jobs` are renewed meanwhile."""
         self.pulse()
         self._busy += 1
+        self._working |= set(jobs)
         try:
             yield
         finally:
+            self._working -= set(jobs)
             self._busy -= 1
+
+    @property
+    def working(self) -> frozenset[UUID]:
+        """The jobs that this process works on: a lease of any other that bears its name is left to run out."""
+        return self._working
 
     @property
     def stalled(self) -> bool:

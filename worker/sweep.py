@@ -85,7 +85,7 @@ class Sweep(threading.Thread):
             if runtime.stalled:
                 log.error("the work has not moved for %g s; this worker gives up its jobs", settings.stall_seconds)
             else:
-                held = claims.renew(runtime.worker_id, settings.lease_seconds)
+                held = claims.renew(runtime.worker_id, settings.lease_seconds, runtime.working)
                 runtime.cancelling = frozenset(job for job, state in held.items() if state is JobState.CANCELLING)
                 WorkerRepository(connection).beat(
                     runtime.worker_id, runtime.queues, checkpoint=runtime.checkpoint_ref, engine=runtime.engine_name

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import openvino as ov
 
 from model.checkpoint import Checkpoint
 from model.engines.base import EngineError, check_crops, default_threads
 from model.engines.graph_cache import GRAPH_NAME, cache_key, cached_graph
-from model.openvino_core import shared_core
+from model.openvino_core import ov, shared_core
 from model.values import Float32Array, UInt8Array
 
 if TYPE_CHECKING:

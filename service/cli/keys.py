@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
@@ -20,6 +21,7 @@ from worker.store.catalogue import ApiKeyRepository
 from worker.store.database import create_engine
 from worker.store.embedded import EmbeddedPostgresError
 from worker.store.errors import NotFoundError
+from worker.store.records import ApiKeyRecord
 
 app = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke.")
 
@@ -68,6 +70,12 @@ def create(
     out.print(key.text, highlight=False, soft_wrap=True)
 
 
+def _state(key: ApiKeyRecord) -> str:
+    if key.revoked_at:
+        return "revoked"
+    return "expired" if key.expires_at and key.expires_at <= datetime.now(UTC) else "usable"
+
+
 @app.command("list")
 def list_keys(data_dir: DataDir = None) -> None:
     """List the keys."""
@@ -75,12 +83,13 @@ def list_keys(data_dir: DataDir = None) -> None:
         records = keys.list()
     if not is_terminal():
         for row in records:
-            state = "revoked" if row.revoked_at else "usable"
+            state = _state(row)
             typer.echo(f"{row.id}\t{row.name}\t{row.tenant}\t{','.join(sorted(row.scopes))}\t{state}")
         return
     table = Table("id", "name", "tenant", "scopes", "created", "state")
     for row in records:
-        state = "[red]revoked[/]" if row.revoked_at else "usable"
+        state = _state(row)
+        state = state if state == "usable" else f"[red]{state}[/]"
         table.add_row(
             str(row.id), row.name, row.tenant, ", ".join(sorted(row.scopes)), f"{row.created_at:%Y-%m-%d}", state
         )
@@ -89,12 +98,26 @@ def list_keys(data_dir: DataDir = None) -> None:
 
 @app.command()
 def revoke(
-    key_id: Annotated[UUID, typer.Argument(help="As `roigcn keys list` prints it.")], data_dir: DataDir = None
+    key_id: Annotated[UUID, typer.Argument(help="As `roigcn keys list` prints it.")],
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Remove it also from the list. Without any, this machine needs no key.")
+    ] = False,
+    data_dir: DataDir = None,
 ) -> None:
-    """Make a key unusable, within two seconds everywhere."""
+    """Make a key unusable, within two seconds everywhere.
+
+    A service that had a key asks for one ever after, also when the last was revoked or has expired, until every key was
+    revoked with --forget: then it answers this machine's user without one again.
+    """
     try:
         with _keys(data_dir) as keys:
-            keys.revoke(key_id)
+            keys.forget(key_id) if forget else keys.revoke(key_id)
+            usable, ever = keys.any(), keys.ever()
     except NotFoundError as error:
         fail(str(error))
-    say("revoked")
+    if usable:
+        say("revoked")
+    elif ever:
+        say("revoked; no usable key is left: the service refuses every request (see roigcn keys revoke --help)")
+    else:
+        say("revoked and forgotten; there is no key: the service answers this machine's user without one")

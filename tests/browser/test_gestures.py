@@ -119,8 +119,8 @@ def key(served: Served) -> Iterator[str]:
         yield text
     finally:
         rows = [line.split("\t") for line in _keys(served, "list").splitlines()]
-        for number in [row[0] for row in rows if row[4] == "usable"]:
-            _keys(served, "revoke", number)
+        for row in rows:
+            _keys(served, "revoke", row[0], "--forget")
         _wait_status(served, 200)
 
 

@@ -31,6 +31,21 @@ assert heard == [1]
 """
 
 
+def test_the_converter_tells_nobody_and_no_other_module_imports_openvino() -> None:
+    code = "import sys, model.engines.openvino; print([name for name in sys.modules if 'openvino_telemetry' in name])"
+    asked = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=ROOT, check=True
+    )
+    assert asked.stdout.strip() == "[]"
+    importers = [
+        path.relative_to(ROOT).as_posix()
+        for folder in ("model", "worker", "service", "training", "benchmarks")
+        for path in (ROOT / folder).rglob("*.py")
+        if re.search(r"^(import|from) openvino\b", path.read_text(), re.M)
+    ]
+    assert importers == []
+
+
 @pytest.mark.parametrize("times", [1, 3])
 def test_a_signal_is_heard_after_nets_have_gone(times: int) -> None:
     ended = subprocess.run(

@@ -210,6 +210,10 @@ def test_this_machines_user_needs_no_key(keyless: Server) -> None:
         {"Host": "[::"},
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
+        {"X-Forwarded-For": "203.0.113.9"},
+        {"X-Real-IP": "203.0.113.9"},
+        {"Forwarded": "for=203.0.113.9"},
+        {"Via": "1.1 proxy"},
     ],
     ids=str,
 )
@@ -220,6 +224,21 @@ def test_other_sites_pages_and_names_are_refused(keyless: Server, headers: dict[
 
 def test_a_wrong_key_is_refused_also_where_none_is_needed(keyless: Server) -> None:
     assert_problem(httpx.get(f"{keyless.url}/jobs", headers={"X-API-Key": "wrong"}), 401, "unauthorized")
+
+
+@pytest.mark.parametrize("end", ["revoked", "expired"])
+def test_the_end_of_the_last_key_does_not_open_the_service(
+    create_database: Callable[[], str], tmp_path: Path, end: str
+) -> None:
+    key = new_key()
+    with running_server(ServiceSettings(database_url=create_database(), data_dir=tmp_path)) as running:
+        with running.engine.begin() as connection:
+            keys = ApiKeyRepository(connection)
+            record = keys.create("t", "only", key.sha256, ["read"], expires_seconds=-1 if end == "expired" else None)
+            if end == "revoked":
+                keys.revoke(record.id)
+        for headers in ({}, {"X-API-Key": key.text}):
+            assert_problem(httpx.get(f"{running.url}/jobs", headers=headers), 401, "unauthorized")
 
 
 def test_tenants_do_not_see_each_other(client: httpx.Client, stranger: httpx.Client, store: Store) -> None:

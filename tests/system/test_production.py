@@ -112,6 +112,12 @@ def test_an_open_address_without_keys_is_refused_and_served_with_one(database: s
     (row,) = listed.stdout.splitlines()
     assert row.split("\t")[1:] == ["default", "default", "admin", "usable"], "columns for scripts are set apart by tabs"
     assert key not in listed.stdout
+    number = row.split("\t")[0]
+    for more, words in (((), "refuses every request"), (("--forget",), "without one")):
+        ended = subprocess.run(
+            [*CLI, "keys", "revoke", number, *more], env=env, capture_output=True, text=True, check=True
+        )
+        assert words in ended.stderr
 
 
 def ask_when_up(url: str, key: str, process: subprocess.Popen[str]) -> dict[str, int]:

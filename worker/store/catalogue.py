@@ -236,6 +236,10 @@ class ApiKeyRepository:
         """Whether any usable key exists (without one the service stays on loopback addresses)."""
         return bool(self._connection.execute(sa.select(sa.exists().where(_USABLE))).scalar_one())
 
+    def ever(self) -> bool:
+        """Whether any key was ever made: from then on every request needs one, also when the last was revoked."""
+        return bool(self._connection.execute(sa.select(sa.exists(sa.select(api_keys.c.id)))).scalar_one())
+
     def list(self, tenant: str | None = None) -> list[ApiKeyRecord]:
         """Keys of a tenant, or all, revoked ones included, oldest first."""
         query = sa.select(api_keys).order_by(api_keys.c.id)
@@ -255,6 +259,15 @@ class ApiKeyRepository:
             .values(revoked_at=sa.func.coalesce(api_keys.c.revoked_at, sa.func.now()))
         )
         if self._connection.execute(change).rowcount == 0:
+            raise NotFoundError(f"no API key {key_id}")
+
+    def forget(self, key_id: UUID) -> None:
+        """Remove a key as if it had never been made: after the last one no request needs a key.
+
+        Raises:
+            NotFoundError: no such key.
+        """
+        if self._connection.execute(sa.delete(api_keys).where(api_keys.c.id == key_id)).rowcount == 0:
             raise NotFoundError(f"no API key {key_id}")
 
 

@@ -7,7 +7,7 @@ gets `LeaseLostError`. `attempts` counts claims since the job last made progress
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -64,11 +64,16 @@ class ClaimRepository:
         claimed = self._claim(self._connection.execute(query).scalars().all(), worker, lease_seconds)
         return claimed[0] if claimed else None
 
-    def renew(self, worker: UUID, lease_seconds: float) -> dict[UUID, JobState]:
-        """Heartbeat: extend the leases of all jobs that this worker holds; returns them with their states."""
+    def renew(self, worker: UUID, lease_seconds: float, working: Collection[UUID]) -> dict[UUID, JobState]:
+        """Heartbeat: extend the leases of the jobs that this worker works on; returns them with their states.
+
+        A job that it holds and gave up, as the database was away, is left out: its lease must run out.
+        """
+        if not working:
+            return {}
         change = (
             sa.update(jobs)
-            .where(jobs.c.worker == worker, jobs.c.lease.is_not(None))
+            .where(jobs.c.worker == worker, jobs.c.lease.is_not(None), jobs.c.id.in_(working))
             .values(lease_until=_after(lease_seconds))
             .returning(jobs.c.id, jobs.c.state)
         )

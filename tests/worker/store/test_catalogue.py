@@ -67,6 +67,7 @@ def test_keys_are_found_until_they_end(engine: sa.Engine) -> None:
     with engine.begin() as connection:
         repository = ApiKeyRepository(connection)
         assert not repository.any()
+        assert not repository.ever()
         key = repository.create("lab", "laptop", b"hash", ["write", "read"])
         repository.create("lab", "old", b"expired", ["read"], expires_seconds=-1)
         assert repository.any()
@@ -77,6 +78,11 @@ def test_keys_are_found_until_they_end(engine: sa.Engine) -> None:
         repository.revoke(key.id)
         assert repository.find(b"hash") is None
         assert not repository.any()
+        assert repository.ever(), "the end of the last key does not undo that there was one"
         assert [record.name for record in repository.list("lab")] == ["laptop", "old"]
-        with pytest.raises(NotFoundError):
-            repository.revoke(uuid4())
+        for change in (repository.revoke, repository.forget):
+            with pytest.raises(NotFoundError):
+                change(uuid4())
+        for record in repository.list():
+            repository.forget(record.id)
+        assert not repository.ever()

@@ -106,9 +106,20 @@ def test_a_live_lease_is_left_alone_and_renewed(engine: sa.Engine, make_video_jo
     job = make_video_job()
     _claim_video(engine, lease=-1)
     with engine.begin() as connection:
-        assert ClaimRepository(connection).renew(ME, 60) == {job.id: JobState.RUNNING}
-        assert ClaimRepository(connection).renew(OTHER, 60) == {}
+        assert ClaimRepository(connection).renew(ME, 60, {job.id}) == {job.id: JobState.RUNNING}
+        assert ClaimRepository(connection).renew(OTHER, 60, {job.id}) == {}
     assert _requeue(engine) == []
+
+
+def test_the_lease_of_a_job_that_its_worker_gave_up_runs_out(
+    engine: sa.Engine, make_video_job: Callable[..., Job]
+) -> None:
+    """As after a database outage: the worker lives on and holds the lease, but works on nothing."""
+    make_video_job()
+    _claim_video(engine, lease=-1)
+    with engine.begin() as connection:
+        assert ClaimRepository(connection).renew(ME, 60, frozenset()) == {}
+    assert _requeue(engine) == [JobState.QUEUED]
 
 
 @pytest.mark.parametrize(
