@@ -70,10 +70,13 @@ def served() -> Iterator[Served]:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
-def coded_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example clip's faces at a variable rate, each picture with its number as a bar code in the corner."""
-    path = tmp_path_factory.mktemp("clip") / "coded.mp4"
+@pytest.fixture(scope="session", params=[0.0, 0.161], ids=["from zero", "from 161 ms"])
+def coded_clip(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example clip's faces at a variable rate, each picture with its number as a bar code in the corner.
+
+    The time axis of one begins later than at 0, as that of many recordings does.
+    """
+    path = tmp_path_factory.mktemp("clip") / f"coded-{round(1000 * request.param)}.mp4"
     with av.open(str(CLIP)) as source, av.open(str(path), "w") as target:
         stream = target.add_stream("libx264", rate=25, options={"preset": "ultrafast", "crf": "18"})
         stream.width, stream.height, stream.pix_fmt = 640, 320, "yuv420p"
@@ -86,7 +89,7 @@ def coded_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
             coded = av.VideoFrame.from_ndarray(rgb, format="rgb24")
             coded.time_base = stream.codec_context.time_base
             # 40 ms each, but every fifth picture stays for 100 ms more.
-            coded.pts = round((number * 0.04 + number // 5 * 0.1) / float(coded.time_base))
+            coded.pts = round((request.param + number * 0.04 + number // 5 * 0.1) / float(coded.time_base))
             target.mux(stream.encode(coded))
         target.mux(stream.encode())
     return path

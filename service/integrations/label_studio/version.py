@@ -44,11 +44,11 @@ def model_version(manifest: Mapping[str, Any], config: LabelConfig, reading: str
     Returns:
         The checkpoint's name and version for people, and eight hexadecimal digits of all that decides.
     """
-    opinion = manifest.get("landmark_opinion") or {}
+    opinion = None if reading == "network" else manifest.get("landmark_opinion")
     deciding = {
         "revision": RESULTS_REVISION,
         "manifest": {key: manifest.get(key) for key in _DECIDING},
-        "landmarks": {} if reading == "network" else {key: opinion.get(key) for key in ("fusion", "thresholds")},
+        "landmarks": {key: opinion.get(key) for key in ("fusion", "thresholds")} if opinion else {},
         "config": asdict(config),
     }
     digest = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()

@@ -116,10 +116,12 @@ export async function follow(path, onEvent, signal) {
 /** Fetches a file with the key and hands it to the browser as a download. */
 export async function download(path, fallbackName) {
   const response = await request(path);
-  const named = /filename="?([^";]+)"?/.exec(response.headers.get("content-disposition") ?? "");
+  const disposition = response.headers.get("content-disposition") ?? "";
+  const whole = /filename\*=UTF-8''([^;]+)/i.exec(disposition);
+  const plain = /filename="?([^";]+)"?/.exec(disposition);
   const link = document.createElement("a");
   link.href = URL.createObjectURL(await response.blob());
-  link.download = named ? named[1] : fallbackName;
+  link.download = whole ? decodeURIComponent(whole[1]) : (plain?.[1] ?? fallbackName);
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
   return link.download;

@@ -2,7 +2,7 @@
 // it belongs to.
 import { ProblemError, apiKey, url } from "./api.js";
 import { AuBars, faceTabs } from "./bars.js";
-import { checkpointSelect, thresholdsOf } from "./checkpoints.js";
+import { checkpointSelect, refOf, thresholdsOf } from "./checkpoints.js";
 import { el, labelled } from "./dom.js";
 import { facesOf } from "./faces.js";
 import { complain, trying } from "./notices.js";
@@ -32,6 +32,7 @@ export function startCamera(section) {
     [["fps", "answers a second"], ["trip", "round trip"], ["worked", "in the service"], ["camera", "camera"], ["skipped", "passed over here + there"]].map(([name, label]) => [name, { label, value: el("dd", { "data-meter": name }, "–") }]),
   );
   let aus = [];
+  let reader = null; // the checkpoint whose thresholds are loaded
   const controls = viewControls(view, thresholds, () => aus);
   const body = el(
     "div",
@@ -132,7 +133,9 @@ export function startCamera(section) {
     sent.delete(message.frame);
     answers.push({ at: now, trip: now - frame.at, worked: message.worked_ms });
     answers = answers.slice(-REMEMBERED);
-    if (!aus.length && message.faces.length) {
+    // Answers of the checkpoint before come in for a moment after another was chosen.
+    if (message.faces.length && refOf(message.checkpoint) !== reader) {
+      reader = refOf(message.checkpoint);
       aus = message.faces[0].aus.map((au) => au.au);
       thresholds.load(thresholdsOf(message.checkpoint));
       controls.fill();
@@ -215,7 +218,7 @@ export function startCamera(section) {
   const choices = () => {
     const choice = checkpointSelect({ "aria-label": "Checkpoint for the camera" });
     choice.addEventListener("change", () => {
-      aus = [];
+      [aus, reader] = [[], null];
       tell();
     });
     checkpoint.replaceChildren(choice);

@@ -173,12 +173,18 @@ export function startClip(section) {
   let growing = null;
   /** Reads what has been stored since, at the job's end all of it; the player opens when the size of the picture is known. */
   const grow = trying(async (moved) => {
-    if (growing) return growing.then(() => (isFinal(moved) ? grow(moved) : undefined));
+    // What was begun may fail, or be aborted with a clip that was left; what is asked for now is asked for all the same.
+    if (growing) return growing.catch(() => {}).then(() => (isFinal(moved) ? grow(moved) : undefined));
     const { signal } = opening;
     job = moved;
     const anew = isFinal(moved) && timeline.length;
-    growing = (anew ? timeline.reload(signal) : timeline.load(null, signal)).finally(() => { growing = null; });
-    await growing;
+    const mine = anew ? timeline.reload(signal) : timeline.load(null, signal);
+    growing = mine;
+    try {
+      await mine;
+    } finally {
+      if (growing === mine) growing = null;
+    }
     if (signal.aborted) return;
     if (timeline.checkpoint && refOf(timeline.checkpoint) !== viewer.dataset.checkpoint) {
       viewer.dataset.checkpoint = refOf(timeline.checkpoint);
@@ -202,6 +208,7 @@ export function startClip(section) {
 
   const close = () => {
     opening.abort();
+    growing = null;
     player.close();
     strips = new Map();
     stripsPlace.replaceChildren();

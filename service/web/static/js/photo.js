@@ -1,5 +1,5 @@
 // A photo: sent, shown with its faces; with a second checkpoint, twice, side by side.
-import { download, getJson, sendFile } from "./api.js";
+import { download, getJson, request, sendFile } from "./api.js";
 import { AuBars, faceTabs } from "./bars.js";
 import { checkpointSelect, refOf, thresholdsOf } from "./checkpoints.js";
 import { el, labelled } from "./dom.js";
@@ -97,6 +97,16 @@ export function startPhoto(section) {
     }
   };
 
+  /** The picture to show; what this browser cannot decode, such as TIFF, as the service decoded it. */
+  const bitmapOf = async (blob, job) => {
+    try {
+      return await createImageBitmap(blob, { imageOrientation: "from-image" });
+    } catch (error) {
+      if (!job) throw error;
+      return createImageBitmap(await (await request(`jobs/${job}/frames/0/picture`)).blob());
+    }
+  };
+
   const read = async (blob, ref) => {
     const query = new URLSearchParams({ roi: "full", store: String(keep.checked) });
     if (ref) query.set("checkpoint", ref);
@@ -120,7 +130,7 @@ export function startPhoto(section) {
       const refs = [checkpointA.firstChild?.value, checkpointB.firstChild?.value];
       const one = await read(blob, refs[0]);
       const two = refs[1] ? await read(blob, refs[1]) : null;
-      const bitmap = await createImageBitmap(blob, { imageOrientation: "from-image" });
+      const bitmap = await bitmapOf(blob, one.answer.job);
       if (mine !== run) return;
       first.show(one.answer, one.faces, bitmap);
       if (two) second.show(two.answer, two.faces, bitmap);

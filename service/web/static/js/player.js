@@ -9,6 +9,7 @@ const RATES = [0.1, 0.25, 0.5, 1, 2];
 export class Player extends EventTarget {
   #timeline = null;
   #offset = 0; // of the browser's time axis to the stored times, milliseconds
+  #first = null; // the browser's time of the first picture it presented, which is frame 0; no seek goes before it
   #calibrated = false;
   #still = false;
   #copy = null;
@@ -53,6 +54,7 @@ export class Player extends EventTarget {
     this.#size = size;
     this.#still = false;
     this.#offset = 0;
+    this.#first = null;
     this.#calibrated = false;
     this.message.textContent = "";
     this.video.src = url(link);
@@ -94,6 +96,7 @@ export class Player extends EventTarget {
       this.#showStill(wanted);
       return;
     }
+    if (this.#first === null) return; // done when it has come
     // A little inside the frame: seeking to its very first moment may round to the frame before.
     const room = wanted + 1 < length ? pts[wanted + 1] - pts[wanted] : this.#timeline.step;
     this.video.currentTime = Math.max(0, (pts[wanted] + this.#offset + Math.min(0.4 * room, 8)) / 1000);
@@ -122,11 +125,14 @@ export class Player extends EventTarget {
 
   #present(mediaMs) {
     if (!this.#timeline || this.#still || !this.video.videoWidth) return;
+    const waiting = this.#first === null ? this.#sought : null;
+    this.#first ??= mediaMs;
     if (!this.#calibrated && this.#timeline.length) {
       // The first picture of the clip is frame 0, wherever the container's time axis begins.
-      if (this.video.currentTime === 0) this.#offset = mediaMs - this.#timeline.pts[0];
+      this.#offset = this.#first - this.#timeline.pts[0];
       this.#calibrated = true;
     }
+    if (waiting !== null) this.seek(waiting);
     this.#paint(this.video, this.#timeline.at(mediaMs - this.#offset));
   }
 
