@@ -158,7 +158,8 @@ class VideoReader:
         index = 0
         if start >= _SEEK_FROM_FRAME and last_pts_ms is not None:
             pictures = self._seek_past(last_pts_ms)
-            index = start if pictures is not None else 0
+            if pictures is not None:
+                index, self._ends_ms = start, last_pts_ms + self._frame_ms
         for picture in pictures if pictures is not None else self._decoded():
             pts_ms = self._pts_ms(picture)
             if self._max_seconds is not None and pts_ms > self._max_seconds * 1000:

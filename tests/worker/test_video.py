@@ -136,6 +136,18 @@ def test_going_on_gives_the_same_pictures(
         assert all(np.array_equal(a.rgb, b.rgb) for a, b in zip(rest, whole[start:], strict=True))
 
 
+def test_a_clip_that_goes_on_at_its_very_end_is_not_called_cut_off(tmp_path: Path, write_clip: WriteClip) -> None:
+    """The worker may have died after the last picture, before the job's end."""
+    path = write_clip(tmp_path / "a.mp4", _pictures(300))
+    with VideoReader(path) as reader:
+        times = [frame.pts_ms for frame in reader.frames()]
+        assert reader.warnings == []
+    for last in (300, 298):
+        with VideoReader(path) as reader:
+            assert [frame.index for frame in reader.frames(last, times[last - 1])] == list(range(last, 300))
+            assert reader.warnings == []
+
+
 def test_a_wrong_time_is_no_way_to_go_on(tmp_path: Path, write_clip: WriteClip) -> None:
     path = write_clip(tmp_path / "a.mp4", _pictures(250), options={"g": "10"})
     with VideoReader(path) as reader:
