@@ -36,7 +36,7 @@ class ReadyAnswer(BaseModel):
                     "ready": True,
                     "database": {"ok": True, "detail": "answers"},
                     "workers": {"ok": True, "detail": "1 for pictures, 1 for clips", "detect": 1, "video": 1},
-                    "checkpoint": {"ok": True, "detail": "w18s-rendered:5"},
+                    "checkpoint": {"ok": True, "detail": "w18s-rendered:6"},
                 }
             ]
         }

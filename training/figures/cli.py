@@ -39,7 +39,7 @@ def figures(
     maps for each face), roi_maps.png, and figures.md with the measures behind them. For one face and one AU see
     `roigcn explain`.
 
-        roigcn figures model/checkpoints/w18s-rendered/5 --data shards --out figures
+        roigcn figures model/checkpoints/w18s-rendered/6 --data shards --out figures
 
         roigcn figures runs/small --data shards --faces 3,17,40 --out figures
 

@@ -28,7 +28,7 @@ _RESULT: dict[str, Any] = {
     "value": {"x": 21.1, "y": 9.0, "width": 65.9, "height": 82.4, "rotation": 0, "rectanglelabels": ["face"]},
     "score": 0.9086,
 }
-_VERSION = "roigcn w18s-rendered:5 1f3a90c2"
+_VERSION = "roigcn w18s-rendered:6 1f3a90c2"
 
 
 class SetupRequest(BaseModel):
