@@ -93,10 +93,10 @@ def test_notify_wakes_it_between_sweeps(
 def test_work_that_moves_keeps_its_lease_and_work_that_stalls_does_not(
     runtime: Runtime, bell: Bell, engine: sa.Engine, make_video_job: Callable[..., Job]
 ) -> None:
-    make_video_job()
+    job = make_video_job()
     _claim(runtime, lease_seconds=-1)
     sweep = Sweep(runtime, bell)
-    with runtime.busy():
+    with runtime.busy(job.id):
         sweep.sweep()
         with engine.connect() as connection:
             assert [job.state for job in JobRepository(connection).list("lab")] == [JobState.RUNNING]
@@ -117,7 +117,8 @@ def test_a_wish_to_cancel_reaches_the_worker(
     _claim(runtime, lease_seconds=60)
     with engine.begin() as connection:
         JobRepository(connection).request_cancel("lab", job.id)
-    Sweep(runtime, bell).sweep()
+    with runtime.busy(job.id):
+        Sweep(runtime, bell).sweep()
     assert runtime.cancelling == {job.id}
 
 
@@ -184,3 +185,17 @@ def test_it_rings_for_explanations_gives_up_lost_ones_and_deletes_old_ones(
     with engine.begin() as connection:
         assert ExplanationRepository(connection).get(job, 0, 0) is None
     runtime.close()
+
+
+def test_a_job_that_was_given_up_is_taken_up_again(
+    runtime: Runtime, bell: Bell, engine: sa.Engine, make_video_job: Callable[..., Job]
+) -> None:
+    """After a short outage of the database the worker lives on, holds the lease, and works on nothing."""
+    job = make_video_job()
+    _claim(runtime, lease_seconds=-1)
+    with runtime.busy(job.id):
+        assert runtime.working == {job.id}
+    assert runtime.working == frozenset()
+    Sweep(runtime, bell).sweep()
+    with engine.connect() as connection:
+        assert [job.state for job in JobRepository(connection).list("lab")] == [JobState.QUEUED]
