@@ -27,6 +27,7 @@ from tests.system.running import Served, clean_environment, free_port, wait_read
 ROOT = Path(__file__).parents[2]
 FACES = ROOT / "examples" / "faces"
 CLIP = ROOT / "examples" / "clips" / "two_faces.mp4"
+SECOND_AU24 = 0.9  # a threshold that tells the second checkpoint from the active one
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _FLAGS = (
     "--no-sandbox",
@@ -43,13 +44,14 @@ _FLAGS = (
 
 @pytest.fixture(scope="session")
 def served() -> Iterator[Served]:
-    """`roigcn serve` in a data folder with a second checkpoint: the active one's weights under another name."""
+    """`roigcn serve` with a second checkpoint in its data folder: the active one renamed, with `SECOND_AU24`."""
     # Not under pytest's folder, which only its own user may enter: as root, Postgres runs as another one.
     folder = Path(tempfile.mkdtemp(prefix="roigcn-browser-"))
     active = Registry([BUILTIN_ROOT]).active()
     second = folder / "data" / "checkpoints" / "second" / "1"
     shutil.copytree(active.path, second)
     manifest = json.loads((second / "manifest.json").read_text())
+    manifest["landmark_opinion"]["thresholds"]["AU24"] = SECOND_AU24
     (second / "manifest.json").write_text(json.dumps(manifest | {"name": "second", "version": "1"}))
     port, log = free_port(), folder / "log.txt"
     command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port), "--data-dir", str(folder / "data")]
