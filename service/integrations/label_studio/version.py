@@ -51,5 +51,7 @@ def model_version(manifest: Mapping[str, Any], config: LabelConfig, reading: str
         "landmarks": {key: opinion.get(key) for key in ("fusion", "thresholds")} if opinion else {},
         "config": asdict(config),
     }
-    digest = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
+    # The database keeps no sign of a zero: a manifest must have one version wherever it is read from.
+    plain = json.loads(json.dumps(deciding), parse_float=lambda text: float(text) + 0.0)
+    digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
     return f"roigcn {manifest['name']}:{manifest['version']} {digest[:8]}"

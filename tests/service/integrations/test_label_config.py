@@ -190,6 +190,9 @@ def test_the_version_changes_with_the_landmarks_say() -> None:
     assert with_landmarks != model_version(MANIFEST, config)
     assert model_version(manifest, config, "network") == model_version(MANIFEST, config, "network")
     assert model_version(manifest, config, "both") == with_landmarks
+    assert model_version(MANIFEST, config, "auto") == model_version(MANIFEST, config, "network"), "nothing joins in"
+    signed, unsigned = ({"calibration": {"AU1": {"slope": 1.0, "intercept": zero}}} for zero in (-0.0, 0.0))
+    assert model_version(MANIFEST | signed, config) == model_version(MANIFEST | unsigned, config)
     measured_anew = MANIFEST | {"landmark_opinion": opinion | {"metrics": {"protocol": "another"}}}
     assert model_version(measured_anew, config) == with_landmarks
 
