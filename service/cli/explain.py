@@ -55,7 +55,7 @@ def explain(
 
         python -c "import numpy; print(numpy.load('smile.npz')['x1'].shape)"
     """
-    target = result or image.with_name(f"{image.stem}_explain.png")
+    target = result or image.parent / f"{image.stem}_explain.png"
     if target.suffix.lower() not in _PICTURES:
         fail(f"--out must end in .png or .jpg, not {target.name!r}", Exit.USAGE)
     if npz is not None and npz.suffix.lower() != ".npz":

@@ -112,6 +112,11 @@ def test_an_open_address_without_keys_is_refused_and_served_with_one(database: s
     (row,) = listed.stdout.splitlines()
     assert row.split("\t")[1:] == ["default", "default", "admin", "usable"], "columns for scripts are set apart by tabs"
     assert key not in listed.stdout
+    subprocess.run([*CLI, "keys", "create", "--days", "0"], env=env, capture_output=True, check=True)
+    listed = subprocess.run([*CLI, "keys", "list"], env=env, capture_output=True, text=True, check=True)
+    usable, ended = listed.stdout.splitlines()
+    assert (usable, ended.split("\t")[4]) == (row, "expired")
+    subprocess.run([*CLI, "keys", "revoke", ended.split("\t")[0], "--forget"], env=env, capture_output=True, check=True)
     number = row.split("\t")[0]
     for more, words in (((), "refuses every request"), (("--forget",), "without one")):
         ended = subprocess.run(

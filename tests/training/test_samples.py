@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 import torch
 from skimage import data
 
-from model.geometry import BORDER_RGB, apply_affine, warp
+from model.geometry import apply_affine
 from model.landmarks import FLIP_68
 from model.roi import roi_centres
 from tests.training.conftest import face_landmarks
@@ -22,6 +24,7 @@ from training.data.samples import (
     hidden_aus,
     jittered_affine,
     noisy_landmarks,
+    normalise,
 )
 from training.data.shards import FaceShards, find_shards
 
@@ -165,16 +168,27 @@ def test_an_au_that_never_occurs_takes_no_weight_from_the_others() -> None:
     np.testing.assert_allclose(balance_weights(labels * 0, np.ones_like(labels), "au"), 1)
 
 
-@pytest.mark.parametrize("plain", [True, False])
-def test_a_crop_that_shrinks_is_averaged_as_inference_does(plain: bool) -> None:
+def test_a_sample_that_shrinks_is_averaged_as_inference_does(tmp_path: Path, tiny_config: TrainConfig) -> None:
     """From large pictures a small network would else be trained on crops far sharper than those it is asked about."""
     photo = np.asarray(data.astronaut(), np.uint8)
-    landmarks = face_landmarks(photo.shape[0])
-    crop, _ = evaluation_crop(photo, landmarks, 64)
-    affine, _ = jittered_affine(landmarks, 64, np.random.default_rng(0), AugmentSection(rotation_degrees=0, flip=0))
-    mine = warp(photo, affine, 64, BORDER_RGB if plain else "mirror")
-    inside = np.s_[8:-8, 8:-8]
-    np.testing.assert_allclose(mine[inside].astype(int), crop[inside], atol=1)
+    landmarks = face_landmarks(photo.shape[0]).astype(np.float32)
+    codes = tiny_config.network.au_codes
+    arrays = {
+        "images": photo[None],
+        "landmarks": landmarks[None],
+        "labels": np.zeros((1, len(codes)), np.int8),
+        "au_codes": np.array(codes),
+        "identities": np.zeros(1, np.int64),
+    }
+    np.savez(tmp_path / "a.npz", **arrays)
+    still = tiny_config.model_copy(update={"augment": AugmentSection(rotation_degrees=0, flip=0)})
+    size = still.network.input_size
+    wanted = normalise(evaluation_crop(photo, landmarks, size)[0])
+    samples = TrainingSamples(FaceShards([tmp_path / "a.npz"], codes), still)
+    inside = np.s_[:, size // 8 : -size // 8, size // 8 : -size // 8]
+    for position in range(12):  # both borders
+        picture = samples[position, 0][0].numpy()
+        np.testing.assert_allclose(picture[inside], wanted[inside], atol=0.03)
 
 
 def test_balance_is_bounded_where_an_au_never_occurs() -> None:

@@ -278,7 +278,8 @@ def compression(picture: Picture, _landmarks: Points, rng: np.random.Generator) 
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), np.float32) * np.float32(1 / 255)
 
 
-# In the order of the world. Probabilities are those of the first experiment's list; blur is one of three kinds or none.
+# In the order of the world. Probabilities are those of the first experiment's list, restyle's is that of its source;
+# blur is one of three kinds or none.
 EFFECTS: tuple[tuple[float, tuple[Effect, ...]], ...] = (
     (0.12, (beard,)),
     (0.18, (glasses,)),

@@ -72,7 +72,7 @@ def prepare(
     records: dict[str, Record] = {}
     for subject, frames in counts.items():
         record = read_record(out, subject)
-        # More coded frames than there were: some of the subject was copied or mended since.
+        # Another number of coded frames than then: some of the subject was copied or mended since.
         if record is not None and record.found == frames:
             records[subject] = record
             advance(subject, frames)

@@ -151,6 +151,8 @@ def test_a_broken_picture_does_not_stop_the_others(run: Run, photo: Path, tmp_pa
         (["detect", "a.jpg", "b.jpg", "--overlay", "no/folder"], Exit.USAGE, "existing folder"),
         (["detect", "a.jpg", "--overlay", "picture.txt"], Exit.USAGE, ".png"),
         (["detect", "a.jpg", "--checkpoint", "nonesuch"], Exit.UNAVAILABLE, "nonesuch"),
+        (["detect", "."], Exit.FAILED, ".: a folder; name its pictures"),
+        (["explain", "."], Exit.FAILED, ".: a folder; name its pictures"),
         (["detect", "a.jpg", "--engine", "abacus"], Exit.UNAVAILABLE, "abacus"),
         (["detect", "a.jpg", "--format", "elan"], Exit.USAGE, "formats that do: native"),
         (["detect", "a.jpg", "--format", "xlsx"], Exit.USAGE, "known are native"),
@@ -288,6 +290,9 @@ def test_checkpoints_are_listed_shown_and_activated(
     assert active() == ["w18s-rendered"], "the built-in one, where nobody chose"
     manifest = json.loads(run("checkpoints", "show", "tiny").stdout)
     assert manifest["au_codes"] == ["AU1", "AU12", "AU25"]
+    elsewhere = run("checkpoints", "--data-dir", tmp_path / "other", "activate", "tiny:1")
+    assert (elsewhere.exit_code, "behind the command" in elsewhere.stderr) == (Exit.USAGE, True)
+    assert active() == ["w18s-rendered"], "the installation that the variable names was left alone"
     assert run("checkpoints", "activate", "tiny:1").exit_code == Exit.DONE
     assert active() == ["tiny"]
 
